@@ -1,0 +1,1 @@
+"""The `siamese` program: each command parses, calls the library, and prints."""

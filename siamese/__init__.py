@@ -1,0 +1,3 @@
+"""siamese: learn, calibrate, decide: verification by transfer learning."""
+
+__version__ = "0.1.0"
