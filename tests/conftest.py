@@ -1,0 +1,29 @@
+"""Real faces and weights for the tests that need them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REAL_DATA = Path(os.environ.get("SIAMESE_REAL_DATA") or Path(__file__).parents[2] / "shared")
+REASON = f"no real faces and weights in {REAL_DATA}: set SIAMESE_REAL_DATA to a folder with data/ and weights/"
+
+
+def real_data_is_there() -> bool:
+    return (REAL_DATA / "data").is_dir() and (REAL_DATA / "weights").is_dir()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if real_data_is_there():
+        return
+    for item in items:
+        if item.get_closest_marker("real_data"):
+            item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with data/ and weights/; the test is skipped where it is absent."""
+    if not real_data_is_there():
+        pytest.skip(REASON)
+    return REAL_DATA
