@@ -1,0 +1,37 @@
+"""Rows named as the user sees them in the file they came from."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+# Plain values only: pandas copies attrs with every operation and writes them to Parquet as JSON.
+_KEY = "file_rows"
+
+
+def remember_rows(frame: pd.DataFrame, word: Literal["line", "row"], first: int, skipped: Sequence[int] = ()) -> None:
+    """Note in `frame.attrs` how its index (0, 1, ...) maps to rows of its file.
+
+    A table that is filtered or reordered keeps naming the right rows as long as its index is not reset.
+
+    Args:
+        frame: the table; changed in place.
+        word: what a row is called in that kind of file.
+        first: the number of the first row of data.
+        skipped: numbers of the rows of the file that hold no data, ascending.
+    """
+    frame.attrs = {_KEY: {"word": word, "first": first, "skipped": list(skipped)}}
+
+
+def row_name(frame: pd.DataFrame, position: int) -> str:
+    """Name the row at `position` ("line 7", "row 3"); for a table that came from no file, counted from 1."""
+    rows = frame.attrs.get(_KEY)
+    label = frame.index[position]
+    if rows is None or not isinstance(label, (int, np.integer)):
+        return f"row {position + 1}"
+    number = rows["first"] + int(label)
+    skipped = np.asarray(rows["skipped"], dtype=np.int64)
+    # A skipped row precedes this one when the data rows before it are no more than those before this one.
+    before = np.searchsorted(skipped - np.arange(len(skipped)), number, side="right")
+    return f"{rows['word']} {number + int(before)}"

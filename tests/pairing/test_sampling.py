@@ -1,0 +1,255 @@
+import itertools
+import re
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from siamese.errors import DataError, OptionError
+from siamese.pairing.formats import write_pairs, write_triplets
+from siamese.pairing.sampling import sample_pairs, sample_triplets
+
+
+def catalog(*sizes):
+    rows = [(f"id{g:03}/{i:04}.jpg", f"id{g:03}") for g, size in enumerate(sizes) for i in range(size)]
+    return pd.DataFrame(rows, columns=["path", "identity"])
+
+
+def unordered(frame):
+    return {frozenset(pair) for pair in zip(frame["left"], frame["right"], strict=True)}
+
+
+def universe(images):
+    """Every genuine and every impostor pair, by listing."""
+    who = dict(zip(images["path"], images["identity"], strict=True))
+    pairs = [frozenset(pair) for pair in itertools.combinations(images["path"], 2)]
+    genuine = {pair for pair in pairs if len({who[path] for path in pair}) == 1}
+    return genuine, set(pairs) - genuine
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_pairs_are_distinct_labelled_rightly_and_as_many_as_asked(seed):
+    sizes = np.random.default_rng(seed).integers(1, 9, 12)
+    images = catalog(*sizes)
+    genuine, impostor = universe(images)
+    frame = sample_pairs(images, num_pairs=40, ratio=(1, 3), seed=seed)
+    assert len(unordered(frame)) == len(frame) == 40
+    assert frame["same"].dtype == "boolean"
+    assert unordered(frame[frame["same"]]) < genuine
+    assert unordered(frame[~frame["same"]]) < impostor
+    assert frame["same"].sum() == 10
+    assert (frame["same"] == (frame["left_identity"] == frame["right_identity"])).all()
+    assert (frame["left"].str.split("/").str[0] == frame["left_identity"]).all()
+
+
+@pytest.mark.parametrize("sizes", [(3, 4, 1, 5), (2, 1), (1, 30)])
+def test_everything_that_exists_can_be_asked_for(sizes):
+    images = catalog(*sizes)
+    genuine, impostor = universe(images)
+    frame = sample_pairs(images, num_pairs=len(genuine) + len(impostor), ratio=(len(genuine), len(impostor)), seed=0)
+    assert unordered(frame[frame["same"]]) == genuine
+    assert unordered(frame[~frame["same"]]) == impostor
+
+
+def test_impostor_pairs_are_uniform_over_all_there_are():
+    images = catalog(1, 2, 3)
+    counts = dict.fromkeys(universe(images)[1], 0)
+    for seed in range(1500):
+        drawn = sample_pairs(images, num_pairs=4, ratio=(1, 3), seed=seed)
+        for pair in unordered(drawn[~drawn["same"]]):
+            counts[pair] += 1
+    assert len(counts) == 11
+    # Three draws of one sample exclude each other, which makes the statistic smaller, not larger.
+    assert stats.chisquare(list(counts.values())).pvalue > 0.01
+
+
+def test_an_identity_with_many_images_does_not_drown_the_rest():
+    frame = sample_pairs(catalog(530, *[4] * 50), num_pairs=400, seed=1)
+    per_identity = frame[frame["same"]].groupby("left_identity").size()
+    assert len(per_identity) == 51
+    assert per_identity.max() <= 4
+
+
+def test_neither_side_nor_place_tells_the_label_or_the_identity():
+    frame = sample_pairs(catalog(*[6] * 40), num_pairs=800, seed=2)
+    later = (frame["left"] > frame["right"]).sum()
+    assert stats.binomtest(int(later), 800).pvalue > 0.01
+    assert stats.binomtest(int(frame["same"][:400].sum()), 400).pvalue > 0.01
+
+
+def test_without_a_number_five_genuine_pairs_per_image_are_drawn():
+    frame = sample_pairs(catalog(*[20] * 10), num_pairs=None, ratio=(1, 2), seed=0)
+    assert (frame["same"].sum(), (~frame["same"]).sum()) == (1000, 2000)
+
+
+def test_without_a_number_all_genuine_pairs_are_drawn_where_there_are_few():
+    frame = sample_pairs(catalog(*[2] * 10), num_pairs=None, seed=0)
+    assert (frame["same"].sum(), (~frame["same"]).sum()) == (10, 10)
+
+
+def test_without_a_number_both_kinds_shrink_where_impostors_are_short():
+    frame = sample_pairs(catalog(10, 1), num_pairs=None, ratio=(1, 2), seed=0)
+    assert (frame["same"].sum(), (~frame["same"]).sum()) == (5, 10)
+
+
+def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path):
+    images = catalog(*range(1, 15))
+    for name, seed in (("a", 4), ("b", 4), ("c", 5)):
+        for suffix in ("csv", "parquet"):
+            write_pairs(sample_pairs(images, num_pairs=60, seed=seed), tmp_path / f"{name}.{suffix}")
+        write_triplets(sample_triplets(images, num_triplets=60, seed=seed), tmp_path / f"{name}-triplets.csv")
+    for suffix in (".csv", ".parquet", "-triplets.csv"):
+        a, b, c = ((tmp_path / f"{name}{suffix}").read_bytes() for name in "abc")
+        assert a == b
+        assert a != c
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_triplets_are_distinct_and_of_the_right_identities(seed):
+    images = catalog(1, 2, 3, 7, 1)
+    frame = sample_triplets(images, num_triplets=150, seed=seed)
+    who = images.set_index("path")["identity"]
+    anchor, positive, negative = (who.loc[frame[name]].to_numpy() for name in ("anchor", "positive", "negative"))
+    assert len(frame) == len(frame.drop_duplicates()) == 150
+    assert (anchor == positive).all()
+    assert (anchor != negative).all()
+    assert (frame["anchor"] != frame["positive"]).all()
+    assert (anchor == frame["anchor_identity"]).all()
+    assert (negative == frame["negative_identity"]).all()
+
+
+def test_every_triplet_that_exists_can_be_asked_for():
+    images = catalog(3, 1, 2)
+    who = dict(zip(images["path"], images["identity"], strict=True))
+    everything = {
+        (a, p, n) for a, p, n in itertools.permutations(images["path"], 3) if who[a] == who[p] and who[a] != who[n]
+    }
+    frame = sample_triplets(images, num_triplets=len(everything), seed=0)
+    assert set(frame[["anchor", "positive", "negative"]].itertuples(index=False, name=None)) == everything
+    assert len(sample_triplets(images, num_triplets=None, seed=0)) == min(len(everything), 5 * 6)
+
+
+def test_triplets_are_spread_over_identities():
+    frame = sample_triplets(catalog(530, *[2] * 50, 1), num_triplets=510, seed=0)
+    per_identity = frame.groupby("anchor_identity").size()
+    assert len(per_identity) == 51
+    assert (per_identity == 10).all()
+
+
+def refused(expected, call, *arguments, kind=DataError, **options):
+    with pytest.raises(kind, match=f"^{re.escape(expected)}$"):
+        call(*arguments, **options)
+
+
+def test_more_than_exists_is_refused_with_the_numbers():
+    images = catalog(3, 2, 1)
+    numbers = "(6 images of 3 identities, 2 with two or more)"
+    refused(
+        f"5 genuine pairs asked for, but only 4 exist {numbers}; lower --num-pairs or add images",
+        sample_pairs,
+        images,
+        num_pairs=10,
+        seed=0,
+    )
+    refused(
+        f"12 impostor pairs asked for, but only 11 exist {numbers}; lower --num-pairs or add images",
+        sample_pairs,
+        images,
+        num_pairs=15,
+        ratio=(1, 4),
+        seed=0,
+    )
+    refused(
+        f"27 triplets asked for, but only 26 exist {numbers}; lower --num-triplets or add images",
+        sample_triplets,
+        images,
+        num_triplets=27,
+        seed=0,
+    )
+
+
+@pytest.mark.parametrize(("call", "option"), [(sample_pairs, "num_pairs"), (sample_triplets, "num_triplets")])
+@pytest.mark.parametrize("number", [None, 4])
+def test_a_catalog_without_both_kinds_is_refused(call, option, number):
+    refused(
+        "all 5 images are of one identity ('id000'); impostor pairs and negatives need at least two",
+        call,
+        catalog(5),
+        seed=0,
+        **{option: number},
+    )
+    refused(
+        "none of the 3 identities has two images; genuine pairs and positives need at least one that has",
+        call,
+        catalog(1, 1, 1),
+        seed=0,
+        **{option: number},
+    )
+
+
+def test_an_unusable_catalog_is_refused():
+    images = catalog(2, 2)
+    refused("the catalog has no images", sample_pairs, images[:0], num_pairs=2, seed=0)
+    refused(
+        "the catalog has no column 'identity'; it needs path and identity",
+        sample_pairs,
+        images[["path"]],
+        num_pairs=2,
+        seed=0,
+    )
+    refused(
+        "the catalog names 'id000/0000.jpg' twice; every image must appear once",
+        sample_pairs,
+        pd.concat([images, images]),
+        num_pairs=2,
+        seed=0,
+    )
+    images.loc[2, "identity"] = None
+    refused(
+        "the catalog gives no identity for 1 images, the first is 'id001/0000.jpg'",
+        sample_pairs,
+        images,
+        num_pairs=2,
+        seed=0,
+    )
+
+
+def test_options_out_of_range_are_refused():
+    images = catalog(3, 3)
+    refused("--num-pairs 0: expected at least 1", sample_pairs, images, num_pairs=0, seed=0, kind=OptionError)
+    refused("--seed -1: expected 0 or more", sample_pairs, images, num_pairs=2, seed=-1, kind=OptionError)
+    refused(
+        "--ratio 1:0: both sides must be above 0",
+        sample_pairs,
+        images,
+        num_pairs=2,
+        ratio=(1, 0),
+        seed=0,
+        kind=OptionError,
+    )
+    refused(
+        "--num-triplets 0: expected at least 1",
+        sample_triplets,
+        images,
+        num_triplets=0,
+        seed=0,
+        kind=OptionError,
+    )
+
+
+def test_memory_follows_the_request_and_not_the_pairs_that_exist():
+    numbers = np.arange(200_000)
+    identity = np.char.add("p", (numbers // 8).astype(str)).astype(object)
+    images = pd.DataFrame(
+        {"path": identity + "/" + numbers.astype(str).astype(object) + ".jpg", "identity": identity}
+    )
+    tracemalloc.start()
+    frame = sample_pairs(images, num_pairs=100_000, seed=0)
+    triplets = sample_triplets(images, num_triplets=100_000, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(frame) == len(triplets) == 100_000
+    # 2e10 impostor pairs exist: listing even one byte for each would be 20 GB.
+    assert peak < 150e6
