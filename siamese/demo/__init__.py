@@ -1,0 +1,1 @@
+"""Synthetic identities for `siamese demo`: parametric faces that need no download."""
