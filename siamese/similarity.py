@@ -3,7 +3,7 @@
 The functions use only arithmetic operators where they can, so NumPy arrays and torch tensors both work.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 Array = TypeVar("Array")
 
 
-def normalise(features: NDArray[np.floating]) -> NDArray[np.floating]:
+def normalise(features: NDArray[Any]) -> NDArray[Any]:
     """Scale each row of `features` (N, D) to unit length; a zero row stays zero."""
     norms = np.linalg.norm(features, axis=-1, keepdims=True)
-    return features / np.maximum(norms, np.finfo(features.dtype).tiny)
+    return np.asarray(features / np.maximum(norms, np.finfo(features.dtype).tiny))
 
 
-def pair_similarity(left: NDArray[np.floating], right: NDArray[np.floating]) -> NDArray[np.floating]:
+def pair_similarity(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     """Similarity of each row of `left` with the same row of `right`.
 
     Args:
@@ -31,7 +31,7 @@ def pair_similarity(left: NDArray[np.floating], right: NDArray[np.floating]) -> 
         >>> pair_similarity(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))
         array([0.])
     """
-    return np.clip(np.einsum("nd,nd->n", left, right), -1.0, 1.0)
+    return np.asarray(np.clip(np.einsum("nd,nd->n", left, right), -1.0, 1.0))
 
 
 def squared_distance(similarity: Array) -> Array:
