@@ -1,0 +1,151 @@
+"""Verification metrics as pure functions of scores and labels.
+
+Everywhere `scores` has shape (N,), higher meaning more similar, and `same` has shape (N,), true for genuine pairs.
+A pair is accepted when its score is at least the threshold. FAR is the share of impostor pairs accepted, TAR the
+share of genuine pairs accepted, FRR = 1 - TAR (ISO/IEC 19795-1).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from siamese.errors import DataError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+class Roc(NamedTuple):
+    """Operating characteristic: FAR and TAR at falling thresholds, each of shape (K,); the first threshold is inf."""
+
+    far: Floats
+    tar: Floats
+    thresholds: Floats
+
+
+def check_scores(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Bools]:
+    """Scores as float64 and labels as bool, both (N,).
+
+    Raises:
+        DataError: different lengths, scores that are not finite, or only one kind of pair.
+    """
+    values, labels = np.asarray(scores, dtype=np.float64), np.asarray(same, dtype=bool)
+    if values.shape != labels.shape or values.ndim != 1:
+        raise DataError(f"scores {values.shape} and labels {labels.shape}: expected two vectors of one length")
+    if not np.isfinite(values).all():
+        raise DataError(f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} scores are not finite numbers")
+    genuine = int(labels.sum())
+    if genuine in (0, len(labels)):
+        found = f"{genuine} genuine and {len(labels) - genuine} impostor pairs"
+        raise DataError(f"{found}: verification is measured on both kinds; add the missing one")
+    return values, labels
+
+
+def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
+    """The operating characteristic, one point for each distinct score."""
+    values, labels = check_scores(scores, same)
+    far, tar, thresholds = roc_curve(labels, values, drop_intermediate=False)
+    return Roc(far, tar, thresholds)
+
+
+def auc(scores: ArrayLike, same: ArrayLike) -> float:
+    """Area under the operating characteristic: the chance that a genuine pair outscores an impostor pair."""
+    values, labels = check_scores(scores, same)
+    return float(roc_auc_score(labels, values))
+
+
+def eer(scores: ArrayLike, same: ArrayLike) -> float:
+    """Equal error rate: FAR where it equals FRR, linearly interpolated between points of the characteristic."""
+    return eer_point(scores, same)[0]
+
+
+def eer_point(scores: ArrayLike, same: ArrayLike) -> tuple[float, float]:
+    """Equal error rate, and the threshold where FAR and FRR cross."""
+    far, tar, thresholds = roc(scores, same)
+    gap = far - (1.0 - tar)  # rises from -1 to 1 along the curve
+    after = int(np.argmax(gap >= 0))
+    before = after - 1
+    share = -gap[before] / (gap[after] - gap[before])
+    rate = far[before] + share * (far[after] - far[before])
+    if not np.isfinite(thresholds[before]):
+        return float(rate), float(thresholds[after])
+    return float(rate), float(thresholds[before] + share * (thresholds[after] - thresholds[before]))
+
+
+def accuracy_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
+    """Share of pairs decided rightly at a threshold, in [0, 1]."""
+    accepted = np.asarray(scores, dtype=np.float64) >= threshold
+    return float(np.mean(accepted == np.asarray(same, dtype=bool)))
+
+
+def f1_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
+    """F1 of the genuine class at a threshold: 2 TP / (2 TP + FP + FN); 0 when nothing is genuine or accepted."""
+    accepted, labels = np.asarray(scores) >= threshold, np.asarray(same, dtype=bool)
+    hits = np.count_nonzero(accepted & labels)
+    wrong = np.count_nonzero(accepted != labels)
+    return float(2 * hits / (2 * hits + wrong)) if hits + wrong else 0.0
+
+
+def far_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
+    """FAR at a threshold."""
+    values, labels = check_scores(scores, same)
+    return float(np.mean(values[~labels] >= threshold))
+
+
+def tar_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
+    """TAR at a threshold."""
+    values, labels = check_scores(scores, same)
+    return float(np.mean(values[labels] >= threshold))
+
+
+def best_accuracy_threshold(scores: ArrayLike, same: ArrayLike) -> float:
+    """The threshold of highest accuracy.
+
+    It lies midway between two neighbouring scores, so that it decides scores it has not seen without favour; among
+    equally good ones the middle one is taken.
+    """
+    values, labels = check_scores(scores, same)
+    order = np.argsort(values)
+    ordered, kinds = values[order], labels[order]
+    # right[i]: pairs decided rightly when the i lowest scores are rejected.
+    right = np.concatenate(([0], np.cumsum(~kinds))) + kinds.sum() - np.concatenate(([0], np.cumsum(kinds)))
+    possible = np.concatenate(([True], np.diff(ordered) > 0, [True]))
+    best = np.flatnonzero(possible & (right == right[possible].max()))
+    cut = int(best[len(best) // 2])
+    if cut == 0:
+        return float(ordered[0])
+    if cut == len(ordered):
+        return float(np.nextafter(ordered[-1], np.inf))
+    return float((ordered[cut - 1] + ordered[cut]) / 2)
+
+
+def enough_for_far(impostors: int, far: float) -> bool:
+    """Whether `impostors` pairs support a FAR: at least three false accepts are expected (the rule of three)."""
+    return impostors * far >= 3.0 * (1 - 1e-9)
+
+
+def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float | None:
+    """The lowest threshold whose FAR does not exceed `far`; None where the data does not support that FAR.
+
+    Args:
+        scores: similarities.
+        same: labels.
+        far: false accept rate, in (0, 1].
+    """
+    values, labels = check_scores(scores, same)
+    impostors = np.sort(values[~labels])[::-1]
+    if not enough_for_far(len(impostors), far):
+        return None
+    allowed = int(np.floor(far * len(impostors) * (1 + 1e-12)))
+    if allowed >= len(impostors):
+        return float(values.min())
+    # The first impostor that must be rejected is impostors[allowed]; accept only what scores above it.
+    return float(np.nextafter(impostors[allowed], np.inf))
+
+
+def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float | None:
+    """TAR at the lowest threshold whose FAR does not exceed `far`; None is *insufficient data*."""
+    threshold = threshold_at_far(scores, same, far)
+    return None if threshold is None else tar_at(scores, same, threshold)

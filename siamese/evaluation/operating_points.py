@@ -1,0 +1,85 @@
+"""Thresholds, each with the FAR it was fitted for and the split it was fitted on."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict
+
+from siamese.errors import OptionError
+from siamese.evaluation import metrics
+
+FARS = (1e-1, 1e-2, 1e-3, 1e-4)
+
+
+class OperatingPoint(BaseModel):
+    """A threshold on similarity.
+
+    Attributes:
+        name: `accuracy` (best accuracy), `eer`, or `far=0.001`.
+        threshold: accept at this similarity and above.
+        far: share of the impostor pairs of the split that it accepts.
+        tar: share of the genuine pairs of the split that it accepts.
+        split: the pairs it was fitted on.
+        genuine: how many genuine pairs those are.
+        impostor: how many impostor pairs those are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    threshold: float
+    far: float
+    tar: float
+    split: str
+    genuine: int
+    impostor: int
+
+
+def fit_operating_points(scores: ArrayLike, same: ArrayLike, split: str) -> tuple[OperatingPoint, ...]:
+    """Fit the thresholds at best accuracy, at the equal error rate, and at each of `FARS` that the data supports.
+
+    Args:
+        scores: similarities, shape (N,).
+        same: labels, shape (N,).
+        split: name of the pairs, recorded with each point.
+
+    Raises:
+        DataError: only one kind of pair.
+    """
+    values, labels = metrics.check_scores(scores, same)
+    thresholds = {
+        "accuracy": metrics.best_accuracy_threshold(values, labels),
+        "eer": metrics.eer_point(values, labels)[1],
+        **{f"far={far:g}": metrics.threshold_at_far(values, labels, far) for far in FARS},
+    }
+    genuine = int(np.count_nonzero(labels))
+    return tuple(
+        OperatingPoint(
+            name=name,
+            threshold=threshold,
+            far=metrics.far_at(values, labels, threshold),
+            tar=metrics.tar_at(values, labels, threshold),
+            split=split,
+            genuine=genuine,
+            impostor=len(labels) - genuine,
+        )
+        for name, threshold in thresholds.items()
+        if threshold is not None
+    )
+
+
+def choose_operating_point(points: tuple[OperatingPoint, ...], far: float | None = None) -> OperatingPoint:
+    """The point for a FAR, or the one of best accuracy when none is named.
+
+    Raises:
+        OptionError: no point was fitted for that FAR.
+    """
+    name = "accuracy" if far is None else f"far={far:g}"
+    for point in points:
+        if point.name == name:
+            return point
+    known = ", ".join(point.name.removeprefix("far=") for point in points if point.name.startswith("far="))
+    impostors = points[0].impostor if points else 0
+    raise OptionError(
+        f"--far {far:g}: this model has no operating point for it ({impostors} impostor validation pairs support "
+        f"{known or 'none'}); choose one of those, or train with more validation pairs"
+    )

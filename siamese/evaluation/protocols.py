@@ -1,0 +1,127 @@
+"""Protocols: how a threshold is found without looking at the pairs it is reported on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from siamese.errors import DataError
+from siamese.evaluation import metrics
+from siamese.evaluation.operating_points import OperatingPoint
+
+TAR_FARS = (1e-1, 1e-2, 1e-3)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Verification measured on labelled pairs.
+
+    Attributes:
+        genuine: number of genuine pairs scored.
+        impostor: number of impostor pairs scored.
+        accuracy: mean over folds where there are folds, else at `threshold`; in [0, 1].
+        accuracy_std: standard deviation (n - 1) of the folds' accuracies, None without folds.
+        threshold: the threshold used; with folds, the mean of theirs.
+        f1: F1 of the genuine class under the same decisions.
+        auc: area under the operating characteristic.
+        eer: equal error rate.
+        tar_at_far: TAR by FAR; None is insufficient data.
+        threshold_from: in words, what the threshold was fitted on.
+    """
+
+    genuine: int
+    impostor: int
+    accuracy: float
+    accuracy_std: float | None
+    threshold: float
+    f1: float
+    auc: float
+    eer: float
+    tar_at_far: dict[str, float | None]
+    threshold_from: str
+
+
+def measure_at(scores: ArrayLike, same: ArrayLike, threshold: float, fitted_on: str) -> Measurement:
+    """Measure at a threshold that was fitted elsewhere.
+
+    Args:
+        scores: similarities, shape (N,).
+        same: labels, shape (N,).
+        threshold: accept at this similarity and above.
+        fitted_on: what the threshold was fitted on, in words.
+    """
+    values, labels = metrics.check_scores(scores, same)
+    accuracy = metrics.accuracy_at(values, labels, threshold)
+    return _measurement(values, labels, np.full(len(values), threshold), [accuracy], fitted_on)
+
+
+def measure_at_point(scores: ArrayLike, same: ArrayLike, point: OperatingPoint) -> Measurement:
+    """Measure at a stored operating point."""
+    return measure_at(scores, same, point.threshold, f"{point.split} ({point.name})")
+
+
+def measure_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike) -> Measurement:
+    """Cross-validated protocol: each fold is decided at the threshold of best accuracy on the other folds.
+
+    This is how LFW's View 2 is reported (Huang et al., "Labeled Faces in the Wild", 2007): mean and deviation of the
+    accuracies over its ten folds.
+
+    Args:
+        scores: similarities, shape (N,).
+        same: labels, shape (N,).
+        folds: fold of each pair, shape (N,).
+
+    Raises:
+        DataError: fewer than two folds, or a fold's complement that holds one kind of pair only.
+    """
+    values, labels = metrics.check_scores(scores, same)
+    of_pair = np.asarray(folds)
+    names = np.unique(of_pair)
+    if len(names) < 2:
+        raise DataError(f"{len(names)} fold: cross-validation needs at least two")
+    thresholds = np.empty(len(values))
+    accuracies = []
+    for name in names:
+        inside = of_pair == name
+        threshold = metrics.best_accuracy_threshold(values[~inside], labels[~inside])
+        thresholds[inside] = threshold
+        accuracies.append(metrics.accuracy_at(values[inside], labels[inside], threshold))
+    rest = "the other fold" if len(names) == 2 else f"the other {len(names) - 1} folds"
+    return _measurement(values, labels, thresholds, accuracies, rest)
+
+
+def measure_cross_fitted(scores: ArrayLike, same: ArrayLike) -> Measurement:
+    """Two-fold cross-fitting: each half of the pairs is decided at the threshold of the other half.
+
+    For pairs without folds and a model without an operating point. Genuine and impostor pairs are dealt to the two
+    halves alternately, in the order of the file, so the halves keep the ratio and the result needs no seed.
+    """
+    _, labels = metrics.check_scores(scores, same)
+    halves = np.empty(len(labels), dtype=int)
+    for kind in (True, False):
+        members = np.flatnonzero(labels == kind)
+        halves[members] = np.arange(len(members)) % 2
+    return measure_folds(scores, labels, halves)
+
+
+def _measurement(
+    values: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    thresholds: NDArray[np.float64],
+    accuracies: list[float],
+    fitted_on: str,
+) -> Measurement:
+    genuine = int(np.count_nonzero(labels))
+    return Measurement(
+        genuine=genuine,
+        impostor=len(labels) - genuine,
+        accuracy=float(np.mean(accuracies)),
+        accuracy_std=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
+        threshold=float(np.mean(thresholds)),
+        # Shifted by each fold's own threshold, decisions are made at zero.
+        f1=metrics.f1_at(values - thresholds, labels, 0.0),
+        auc=metrics.auc(values, labels),
+        eer=metrics.eer(values, labels),
+        tar_at_far={f"{far:g}": metrics.tar_at_far(values, labels, far) for far in TAR_FARS},
+        threshold_from=fitted_on,
+    )

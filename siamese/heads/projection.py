@@ -1,0 +1,108 @@
+"""Projection heads: from an encoder's features to the space in which similarity is measured.
+
+Every head maps (B, feature_dim) to (B, embedding_dim); the network scales the result to unit length.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from siamese.errors import OptionError, unknown_name
+
+# Width of the embedding that the classic heads give unless told otherwise.
+DEFAULT_EMBEDDING_DIM = 128
+
+
+class LinearHead(nn.Linear):
+    """One affine map."""
+
+    def __init__(self, feature_dim: int, embedding_dim: int) -> None:
+        super().__init__(feature_dim, embedding_dim)
+
+
+class MLPHead(nn.Sequential):
+    """Linear, ReLU, Linear; the hidden layer is as wide as the features (SimCLR, Chen et al. 2020, section 4.2)."""
+
+    def __init__(self, feature_dim: int, embedding_dim: int) -> None:
+        super().__init__(nn.Linear(feature_dim, feature_dim), nn.ReLU(), nn.Linear(feature_dim, embedding_dim))
+
+
+class IdentityStartHead(nn.Module):
+    """z = W0 x + MLP(x), with W0 the identity and the MLP's last layer zero at the start.
+
+    Before the first step it therefore scores exactly like the encoder alone, and training starts from the pretrained
+    verifier instead of from noise (the zero-initialised residual of Goyal et al. 2017 and Zhang et al. 2019).
+
+    Args:
+        feature_dim: width of the features.
+        embedding_dim: at least `feature_dim`; a narrower identity would change the scores.
+    """
+
+    def __init__(self, feature_dim: int, embedding_dim: int) -> None:
+        super().__init__()
+        if embedding_dim < feature_dim:
+            raise OptionError(
+                f"--embedding-dim {embedding_dim}: the identity-start head keeps the encoder's scores, so it needs "
+                f"at least the encoder's {feature_dim} dimensions; leave the option out, or use --head mlp"
+            )
+        self.skip = nn.Linear(feature_dim, embedding_dim, bias=False)
+        self.residual = MLPHead(feature_dim, embedding_dim)
+        with torch.no_grad():
+            nn.init.eye_(self.skip.weight)
+            for parameter in self.residual[-1].parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, feature_dim) to (B, embedding_dim)."""
+        embedding: Tensor = self.skip(features) + self.residual(features)
+        return embedding
+
+
+class NoHead(nn.Identity):
+    """The features as they are."""
+
+    def __init__(self, feature_dim: int, embedding_dim: int) -> None:
+        super().__init__()
+        if embedding_dim != feature_dim:
+            raise OptionError(
+                f"--embedding-dim {embedding_dim}: without a head the embedding has the encoder's {feature_dim} "
+                "dimensions; leave the option out, or use --head linear"
+            )
+
+
+class _HeadType(Protocol):
+    def __call__(self, feature_dim: int, embedding_dim: int) -> nn.Module: ...
+
+
+HEADS: dict[str, _HeadType] = {
+    "identity-start": IdentityStartHead,
+    "mlp": MLPHead,
+    "linear": LinearHead,
+    "none": NoHead,
+}
+
+
+def default_embedding_dim(head: str, feature_dim: int) -> int:
+    """The width a head gives unless told otherwise: the encoder's for the heads that keep its scores."""
+    return DEFAULT_EMBEDDING_DIM if head in ("mlp", "linear") else feature_dim
+
+
+def create_head(name: str, feature_dim: int, embedding_dim: int | None = None) -> nn.Module:
+    """Build the projection head called `name`.
+
+    Args:
+        name: `identity-start`, `mlp`, `linear` or `none`.
+        feature_dim: width of the encoder's features.
+        embedding_dim: width of the embedding; None for the head's default.
+
+    Raises:
+        OptionError: an unknown name, or a width that the head cannot give.
+    """
+    if name not in HEADS:
+        raise unknown_name("head", name, HEADS)
+    if embedding_dim is None:
+        embedding_dim = default_embedding_dim(name, feature_dim)
+    if embedding_dim < 1:
+        raise OptionError(f"--embedding-dim {embedding_dim}: expected 1 or more")
+    return HEADS[name](feature_dim, embedding_dim)
