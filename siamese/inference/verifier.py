@@ -1,0 +1,178 @@
+"""The verifier: a model and everything needed to use it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siamese.device import resolve_device
+from siamese.encoders.registry import create_encoder
+from siamese.errors import FaceError, ImageError, ModelError, OptionError
+from siamese.evaluation.operating_points import OperatingPoint, choose_operating_point
+from siamese.images.faces import FaceChoice
+from siamese.images.loader import AlignChoice, ImageLoader, Outcome
+from siamese.model.embedding import Embeddings, embed_sources
+from siamese.model.folder import ModelCard, load_model
+from siamese.model.network import SiameseNetwork
+from siamese.similarity import pair_similarity
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answer to "same or different?".
+
+    Attributes:
+        same: the verdict.
+        similarity: cosine of the two embeddings, in [-1, 1].
+        threshold: accept at this similarity and above.
+        far: share of impostor validation pairs that the threshold accepts; None for a threshold given by hand.
+        point: name of the operating point, None for a threshold given by hand.
+        split: what the threshold was fitted on, None for one given by hand.
+        outcomes: of the two images: faces found and chosen, where faces were looked for.
+    """
+
+    same: bool
+    similarity: float
+    threshold: float
+    far: float | None
+    point: str | None
+    split: str | None
+    outcomes: tuple[Outcome, Outcome]
+
+
+class Verifier:
+    """A model folder, or an untouched encoder, ready to embed and compare.
+
+    Attributes:
+        name: how the model was named.
+        network: in evaluation, on `device`.
+        card: of a model folder; None for an untouched encoder.
+        device: `cpu` or `cuda:N`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: SiameseNetwork,
+        card: ModelCard | None,
+        *,
+        device: str,
+        align: AlignChoice = "auto",
+        face: FaceChoice = "largest",
+    ) -> None:
+        self.name = name
+        self.device = device
+        self.card = card
+        self.network = network.to(device).eval()
+        self._loader = ImageLoader(network.input_spec, align=align, face=face, device=device)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        align: AlignChoice = "auto",
+        face: FaceChoice = "largest",
+        input_size: tuple[int, int] | None = None,
+    ) -> "Verifier":
+        """Load a model folder, or build an untouched encoder (`NAME`, `NAME@TAG`, `NAME@FILE`).
+
+        Args:
+            model: folder or name; a folder of that name goes first.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            align: `auto` brings raw photographs to the template that the model needs, `yes`, `no`.
+            face: which face of an image with several.
+            input_size: height and width, for an untouched encoder only.
+
+        Raises:
+            SiameseError: no such model, a changed folder, missing weights, a missing device.
+        """
+        where = resolve_device(device)
+        path = Path(model)
+        if path.is_dir():
+            if input_size is not None:
+                raise OptionError(f"--input-size: the model folder {path} has its own; leave the option out")
+            network, card = load_model(path)
+            return cls(str(model), network, card, device=where, align=align, face=face)
+        if path.is_file():
+            raise ModelError(f"{path}: is a file; expected a model folder, or NAME@{path} to use it as weights")
+        network = SiameseNetwork(create_encoder(str(model), input_size=input_size))
+        return cls(str(model), network, None, device=where, align=align, face=face)
+
+    @property
+    def operating_points(self) -> tuple[OperatingPoint, ...]:
+        """Thresholds that travel with the model; none for an untouched encoder."""
+        return () if self.card is None else self.card.operating_points
+
+    def embed(self, sources: Sequence[Path | bytes], *, batch: int = 64) -> Embeddings:
+        """Embed images, each once; the caller passes unique ones.
+
+        Args:
+            sources: paths, or image files as bytes.
+            batch: images at a time.
+        """
+        return embed_sources(self.network, self._loader, sources, device=self.device, batch=batch)
+
+    def similarity(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Similarity of each row of `left` (N, D) with the same row of `right` (N, D); shape (N,), in [-1, 1]."""
+        return pair_similarity(left, right)
+
+    def compare(
+        self, left: Path | bytes, right: Path | bytes, *, far: float | None = None, threshold: float | None = None
+    ) -> Comparison:
+        """Decide whether two images show the same identity.
+
+        Args:
+            left: path, or an image file as bytes.
+            right: path, or an image file as bytes.
+            far: use the operating point for this FAR; None for the one of best accuracy.
+            threshold: use this similarity instead of an operating point.
+
+        Raises:
+            ImageError: an image cannot be read.
+            FaceError: no face in an image of which the model needs one.
+            OptionError: no operating point for that FAR, or none at all and no threshold given.
+        """
+        point = self._point(far, threshold)
+        embeddings = self.embed([left, right])
+        first, second = embeddings.outcomes
+        for source, outcome in ((left, first), (right, second)):
+            _require(source, outcome)
+        vectors = embeddings.vectors
+        score = float(pair_similarity(vectors[:1], vectors[1:])[0])
+        cut = point.threshold if point is not None else threshold
+        assert cut is not None  # noqa: S101 - _point gives one or raises
+        return Comparison(
+            same=score >= cut,
+            similarity=score,
+            threshold=cut,
+            far=None if point is None else point.far,
+            point=None if point is None else point.name,
+            split=None if point is None else point.split,
+            outcomes=(first, second),
+        )
+
+    def _point(self, far: float | None, threshold: float | None) -> OperatingPoint | None:
+        if threshold is not None:
+            if far is not None:
+                raise OptionError("--far and --threshold: give one of them")
+            if not -1 <= threshold <= 1:
+                raise OptionError(f"--threshold {threshold:g}: expected a similarity from -1 to 1")
+            return None
+        if not self.operating_points:
+            raise OptionError(
+                f"{self.name} is an untouched encoder and has no threshold; give --threshold, or train a model "
+                "folder with `siamese train`"
+            )
+        return choose_operating_point(self.operating_points, far)
+
+
+def _require(source: Path | bytes, outcome: Outcome) -> None:
+    if outcome.status == "unreadable":
+        raise ImageError(outcome.detail)
+    if outcome.status == "no_face":
+        name = "the image given as bytes" if isinstance(source, bytes) else str(source)
+        raise FaceError(f"{name}: no face found; give a clearer image, or --align no for one that is cropped already")

@@ -1,0 +1,84 @@
+"""Embedding images, each unique one once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from siamese.images.loader import ImageLoader, Outcome
+from siamese.model.network import SiameseNetwork
+from siamese.progress import progress
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of a list of images.
+
+    Attributes:
+        vectors: shape (N, D), float32, rows of unit length; zero where the outcome is not `ok`.
+        outcomes: what happened to each image.
+    """
+
+    vectors: NDArray[np.float32]
+    outcomes: list[Outcome]
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Which rows hold an embedding, shape (N,)."""
+        return np.array([outcome.status == "ok" for outcome in self.outcomes], dtype=bool)
+
+
+@torch.inference_mode()
+def embed_pixels(
+    network: SiameseNetwork, pixels: NDArray[np.uint8], *, device: str = "cpu", batch: int = BATCH
+) -> NDArray[np.float32]:
+    """Embed prepared pixels: (N, H, W, 3) uint8 RGB to (N, D) float32, rows of unit length.
+
+    The network is put in evaluation for the call and left as it was found.
+    """
+    training = network.training
+    network.eval()
+    vectors = np.zeros((len(pixels), network.embedding_dim), np.float32)
+    for start in range(0, len(pixels), batch):
+        images = torch.from_numpy(network.input_spec.normalise(pixels[start : start + batch]))
+        vectors[start : start + batch] = network(images.to(device)).float().cpu().numpy()
+    network.train(training)
+    return vectors
+
+
+def embed_sources(
+    network: SiameseNetwork,
+    loader: ImageLoader,
+    sources: Sequence[Path | bytes],
+    *,
+    device: str = "cpu",
+    batch: int = BATCH,
+) -> Embeddings:
+    """Load and embed images in batches; memory holds one batch of pixels and the embeddings.
+
+    Args:
+        network: on `device`.
+        loader: made for the network's input specification.
+        sources: paths, or files as bytes; the caller passes each image once.
+        device: where the network runs.
+        batch: images at a time.
+    """
+    vectors = np.zeros((len(sources), network.embedding_dim), np.float32)
+    outcomes: list[Outcome] = []
+    for start in progress(_starts(len(sources), batch), "embedding", -(-len(sources) // batch), "batch"):
+        pixels, done = loader.load(sources[start : start + batch])
+        usable = np.array([outcome.status == "ok" for outcome in done], dtype=bool)
+        if usable.any():
+            rows = start + np.flatnonzero(usable)
+            vectors[rows] = embed_pixels(network, pixels[usable], device=device, batch=batch)
+        outcomes.extend(done)
+    return Embeddings(vectors, outcomes)
+
+
+def _starts(count: int, batch: int) -> Iterator[int]:
+    return iter(range(0, count, batch))

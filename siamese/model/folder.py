@@ -1,0 +1,157 @@
+"""The model folder: what training hands back, complete in itself.
+
+`model.safetensors` holds the weights, `model.json` everything needed to use them. Nothing in it is ever unpickled.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from siamese.atomic import atomic_path, write_text
+from siamese.encoders.registry import create_untrained
+from siamese.encoders.weights import WeightsRecord
+from siamese.errors import ModelError, SiameseError
+from siamese.evaluation.operating_points import OperatingPoint
+from siamese.images.input_spec import InputSpec
+from siamese.model.network import SiameseNetwork
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+
+
+class EncoderCard(BaseModel):
+    """Which encoder, where its weights came from, and what it expects of an image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    feature_dim: int
+    input_spec: InputSpec
+    weights: WeightsRecord | None
+
+
+class ValidationFigures(BaseModel):
+    """What was measured on the validation pairs; accuracy is two-fold cross-fitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    auc: float
+    accuracy: float
+    eer: float
+
+
+class TrainingCard(BaseModel):
+    """Where the model comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: dict[str, object]
+    baseline: ValidationFigures
+    best: ValidationFigures
+    best_epoch: int
+    images: int
+    tuples: int
+    versions: dict[str, str]
+
+
+class ModelCard(BaseModel):
+    """The content of `model.json`.
+
+    Attributes:
+        format: version of this layout.
+        encoder: the encoder.
+        head: name of the projection head.
+        embedding_dim: width of the embedding.
+        operating_points: thresholds fitted on the validation pairs.
+        training: provenance.
+        licence: what is known of the licences of weights and data.
+        sha256: of `model.safetensors`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    encoder: EncoderCard
+    head: str
+    embedding_dim: int
+    operating_points: tuple[OperatingPoint, ...]
+    training: TrainingCard | None = None
+    licence: str = "unknown"
+    sha256: str = ""
+
+
+def describe_encoder(network: SiameseNetwork) -> EncoderCard:
+    """The encoder's part of a model card."""
+    encoder = network.encoder
+    return EncoderCard(
+        name=encoder.name, feature_dim=encoder.feature_dim, input_spec=encoder.input_spec, weights=encoder.weights
+    )
+
+
+def save_model(folder: Path, network: SiameseNetwork, card: ModelCard) -> None:
+    """Write a model folder.
+
+    The weights are written first and the card, which names their hash, last: a folder whose writing was cut off is
+    recognised as such.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(state, temporary)
+        digest = file_sha256(temporary)
+    write_text(folder / CARD, card.model_copy(update={"sha256": digest}).model_dump_json(indent=2) + "\n")
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read and check `model.json`.
+
+    Raises:
+        ModelError: missing, not JSON, of another version, or with fields that do not fit.
+    """
+    path = folder / CARD
+    try:
+        return ModelCard.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no {CARD}; expected a model folder as `siamese train -o` writes it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read ({error})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(f"{path}: {where}: {first['msg']}; the file was changed, copy the folder again") from error
+
+
+def load_model(folder: Path) -> tuple[SiameseNetwork, ModelCard]:
+    """Load a model folder: the network in evaluation on the CPU, and its card.
+
+    Raises:
+        ModelError: a file is missing or changed, or the weights do not fit the card.
+    """
+    card = read_card(folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelError(f"{folder}: no {WEIGHTS}; the model folder is incomplete, copy it again")
+    digest = file_sha256(path)
+    if digest != card.sha256:
+        raise ModelError(
+            f"{path}: changed since it was saved (SHA-256 {digest[:12]}..., expected {card.sha256[:12]}...); "
+            "copy the model folder again"
+        )
+    try:
+        encoder = create_untrained(card.encoder.name, card.encoder.input_spec)
+        network = SiameseNetwork(encoder, card.head, card.embedding_dim)
+        network.load_state_dict(load_file(path))
+    except (RuntimeError, SafetensorError, SiameseError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder}: the weights do not fit {CARD} ({reason}); copy the folder again") from error
+    encoder.weights = card.encoder.weights
+    encoder.pretrained = True
+    return network.eval(), card
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,52 @@
+"""Measuring a network on the validation pairs during training."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siamese.evaluation.operating_points import OperatingPoint, fit_operating_points
+from siamese.evaluation.protocols import measure_cross_fitted
+from siamese.model.embedding import embed_pixels
+from siamese.model.folder import ValidationFigures
+from siamese.model.network import SiameseNetwork
+from siamese.similarity import pair_similarity
+from siamese.training.batches import Tuples
+
+SPLIT = "validation"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Validation pairs and their pixels.
+
+    Attributes:
+        pixels: shape (M, H, W, 3), uint8.
+        tuples: pairs of rows of `pixels`.
+        device: where networks are run.
+    """
+
+    pixels: NDArray[np.uint8]
+    tuples: Tuples
+    device: str
+
+    @property
+    def same(self) -> NDArray[np.bool_]:
+        """Labels of the pairs, shape (N,)."""
+        assert self.tuples.same is not None  # noqa: S101 - built from a pair table
+        return self.tuples.same
+
+    def scores(self, network: SiameseNetwork) -> NDArray[np.float32]:
+        """Similarity of each pair, shape (N,); each image is embedded once."""
+        vectors = embed_pixels(network, self.pixels, device=self.device)
+        left, right = self.tuples.rows.T
+        return pair_similarity(vectors[left], vectors[right])
+
+    def measure(self, network: SiameseNetwork) -> ValidationFigures:
+        """AUC, EER and two-fold cross-fitted accuracy."""
+        measured = measure_cross_fitted(self.scores(network), self.same)
+        return ValidationFigures(auc=measured.auc, accuracy=measured.accuracy, eer=measured.eer)
+
+    def operating_points(self, network: SiameseNetwork) -> tuple[OperatingPoint, ...]:
+        """Thresholds fitted on these pairs."""
+        return fit_operating_points(self.scores(network), self.same, SPLIT)
