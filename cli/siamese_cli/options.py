@@ -1,0 +1,40 @@
+"""Options that commands share, so that each means and reads the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes, only warnings and the result.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same result.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; a missing one is an error.")]
+Align = Annotated[
+    str, typer.Option("--align", help="Bring raw photographs to the model's face template: auto, yes or no.")
+]
+FaceOption = Annotated[str, typer.Option("--face", help="Which face of several: largest or center.")]
+Root = Annotated[Path | None, typer.Option("--root", help="What relative paths start from [the pair file's folder].")]
+IdentityDepth = Annotated[int, typer.Option("--identity-depth", help="Levels of folders that name an identity.")]
+Identities = Annotated[
+    Path | None, typer.Option("--identities", help="Use only the identities listed in this text file, one a line.")
+]
+InputSize = Annotated[
+    str | None, typer.Option("--input-size", help="Input of the encoder in pixels, N or HxW [the encoder's own].")
+]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Read `N` or `HxW`.
+
+    Raises:
+        OptionError: another form.
+    """
+    from siamese.errors import OptionError
+
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise OptionError(f"--input-size {text!r}: expected pixels, such as 112 or 112x96")
+    sizes = [int(part) for part in parts]
+    return sizes[0], sizes[-1]

@@ -1,0 +1,81 @@
+"""Embedding a folder or a manifest to Parquet, streamed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from siamese.atomic import atomic_path
+from siamese.errors import DataError
+from siamese.images.catalog import read_catalog, walk_images
+from siamese.inference.verifier import Verifier
+
+# Images to a row group: what is held in memory at a time.
+GROUP = 4096
+
+
+@dataclass(frozen=True)
+class EmbedResult:
+    """What was written.
+
+    Attributes:
+        images: rows.
+        failed: rows without an embedding.
+        dimensions: width of an embedding.
+    """
+
+    images: int
+    failed: int
+    dimensions: int
+
+
+def embed_data(verifier: Verifier, data: Path, output: Path) -> EmbedResult:
+    """Embed every image of a folder (of any depth), a manifest, or a single image.
+
+    Writes columns `path`, `identity` (first folder level or the manifest's; null for images that lie loose),
+    `status` (`ok`, `no_face`, `unreadable`), `detail`, and `embedding` (list of float32, unit length; null where the
+    status is not `ok`). Memory holds one row group.
+
+    Raises:
+        DataError: no images.
+    """
+    root, table = _listing(data)
+    dimensions = verifier.network.embedding_dim
+    schema = pa.schema(
+        [
+            *((name, pa.string()) for name in ("path", "identity", "status", "detail")),
+            ("embedding", pa.list_(pa.float32(), dimensions)),
+        ]
+    )
+    failed = 0
+    with atomic_path(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for start in range(0, len(table), GROUP):
+            part = table.iloc[start : start + GROUP]
+            embeddings = verifier.embed([root / path for path in part["path"]])
+            missing = ~embeddings.usable
+            failed += int(missing.sum())
+            values = pa.array(np.ascontiguousarray(embeddings.vectors).reshape(-1))
+            vectors = pa.FixedSizeListArray.from_arrays(values, dimensions, mask=pa.array(missing))
+            columns = [
+                pa.array(part["path"], pa.string()),
+                pa.array(part["identity"], pa.string(), from_pandas=True),
+                pa.array([outcome.status for outcome in embeddings.outcomes], pa.string()),
+                pa.array([outcome.detail for outcome in embeddings.outcomes], pa.string()),
+                vectors,
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    return EmbedResult(len(table), failed, dimensions)
+
+
+def _listing(data: Path) -> tuple[Path, pd.DataFrame]:
+    if data.is_dir():
+        paths = sorted(walk_images(data))
+        if not paths:
+            raise DataError(f"{data}: no images below it")
+        identities = [path.partition("/")[0] if "/" in path else None for path in paths]
+        return data, pd.DataFrame({"path": paths, "identity": identities})
+    catalog = read_catalog(data)
+    return catalog.root, catalog.images
