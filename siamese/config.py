@@ -18,7 +18,7 @@ class TrainConfig(BaseModel):
         pairs: pair or triplet file to train on; None makes pairs from `data`.
         val_pairs: pair file to validate on; None carves `val_share` of the identities out.
         val_share: share of identities for validation, at least two of them.
-        num_pairs: training pairs (or triplets) to make; None for as many as the data carries well.
+        num_pairs: training pairs (or triplets) to make; None for as many as there are images.
         identity_depth: levels of folders that name an identity.
         identities: text file with the identities to use; None for all.
         encoder: `NAME`, `NAME@TAG` or `NAME@FILE`.
@@ -33,14 +33,14 @@ class TrainConfig(BaseModel):
         weight_decay: AdamW's decoupled weight decay.
         augment: augmentation preset.
         align: `auto`, `yes` or `no`: bring raw photographs to the encoder's template.
-        face: which face of an image with several: `largest` or `center`.
+        face: which face of an image with several: `auto`, `largest` or `center`.
         precision: `auto` (bf16 on a GPU, float32 on a CPU), `float32`, `bf16` or `fp16`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         workers: processes that prepare batches; 0 for the main one.
         seed: of pairs, weights, order and augmentation.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     data: Path
     pairs: Path | None = None
@@ -61,11 +61,11 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(default=1e-5, ge=0)
     augment: str = "light"
     align: Literal["auto", "yes", "no"] = "auto"
-    face: Literal["largest", "center"] = "largest"
+    face: Literal["auto", "largest", "center"] = "auto"
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     device: str = "auto"
     workers: int = Field(default=0, ge=0)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
 
 def make_train_config(values: dict[str, Any], origin: str = "options") -> TrainConfig:
@@ -85,8 +85,9 @@ def make_train_config(values: dict[str, Any], origin: str = "options") -> TrainC
         return TrainConfig(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise OptionError(f"{option} {first['input']!r}: {first['msg'].lower()} (from {origin})") from error
+        key = str(first["loc"][0])
+        given = f" {values[key]!r}" if key in values else ""
+        raise OptionError(f"--{key.replace('_', '-')}{given}: {first['msg'].lower()} (from {origin})") from error
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -95,13 +96,14 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises:
         OptionError: missing, or not a table of options.
     """
+    form = "JSON" if path.suffix.lower() == ".json" else "TOML"
     try:
         text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        values = json.loads(text) if form == "JSON" else tomllib.loads(text)
     except OSError as error:
         raise OptionError(f"--config {path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # both parsers' errors, and bytes that are no UTF-8
-        raise OptionError(f"--config {path}: not valid {path.suffix[1:].upper() or 'TOML'} ({error})") from error
+        raise OptionError(f"--config {path}: not valid {form} ({error})") from error
     if not isinstance(values, dict):
         raise OptionError(f"--config {path}: expected a table of options, found a {type(values).__name__}")
     return values

@@ -82,7 +82,8 @@ def accuracy_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
 
 def f1_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
     """F1 of the genuine class at a threshold: 2 TP / (2 TP + FP + FN); 0 when nothing is genuine or accepted."""
-    accepted, labels = np.asarray(scores) >= threshold, np.asarray(same, dtype=bool)
+    # In float64: beside float32 scores NumPy would round the threshold, and decide otherwise at the border.
+    accepted, labels = np.asarray(scores, dtype=np.float64) >= threshold, np.asarray(same, dtype=bool)
     hits = np.count_nonzero(accepted & labels)
     wrong = np.count_nonzero(accepted != labels)
     return float(2 * hits / (2 * hits + wrong)) if hits + wrong else 0.0
@@ -118,7 +119,9 @@ def best_accuracy_threshold(scores: ArrayLike, same: ArrayLike) -> float:
         return float(ordered[0])
     if cut == len(ordered):
         return float(np.nextafter(ordered[-1], np.inf))
-    return float((ordered[cut - 1] + ordered[cut]) / 2)
+    low, high = ordered[cut - 1 : cut + 1]
+    middle = (low + high) / 2
+    return float(middle if middle > low else high)  # between neighbouring numbers the middle rounds to either
 
 
 def enough_for_far(impostors: int, far: float) -> bool:

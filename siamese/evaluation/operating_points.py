@@ -71,7 +71,7 @@ def choose_operating_point(points: tuple[OperatingPoint, ...], far: float | None
     """The point for a FAR, or the one of best accuracy when none is named.
 
     Raises:
-        OptionError: no point was fitted for that FAR.
+        OptionError: no point was fitted for that FAR, or none of best accuracy.
     """
     name = "accuracy" if far is None else f"far={far:g}"
     for point in points:
@@ -79,6 +79,8 @@ def choose_operating_point(points: tuple[OperatingPoint, ...], far: float | None
             return point
     known = ", ".join(point.name.removeprefix("far=") for point in points if point.name.startswith("far="))
     impostors = points[0].impostor if points else 0
+    if far is None:
+        raise OptionError("this model has no operating point of best accuracy; give --far or --threshold")
     raise OptionError(
         f"--far {far:g}: this model has no operating point for it ({impostors} impostor validation pairs support "
         f"{known or 'none'}); choose one of those, or train with more validation pairs"

@@ -72,10 +72,13 @@ def measure_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike) -> Measu
         folds: fold of each pair, shape (N,).
 
     Raises:
-        DataError: fewer than two folds, or a fold's complement that holds one kind of pair only.
+        DataError: fewer than two folds, another number of folds than of scores, or a fold's complement that holds
+            one kind of pair only.
     """
     values, labels = metrics.check_scores(scores, same)
     of_pair = np.asarray(folds)
+    if of_pair.shape != values.shape:
+        raise DataError(f"scores {values.shape} and folds {of_pair.shape}: expected a fold for each score")
     names = np.unique(of_pair)
     if len(names) < 2:
         raise DataError(f"{len(names)} fold: cross-validation needs at least two")
@@ -95,8 +98,15 @@ def measure_cross_fitted(scores: ArrayLike, same: ArrayLike) -> Measurement:
 
     For pairs without folds and a model without an operating point. Genuine and impostor pairs are dealt to the two
     halves alternately, in the order of the file, so the halves keep the ratio and the result needs no seed.
+
+    Raises:
+        DataError: fewer than two genuine or two impostor pairs.
     """
     _, labels = metrics.check_scores(scores, same)
+    genuine = int(np.count_nonzero(labels))
+    if min(genuine, len(labels) - genuine) < 2:
+        found = f"{genuine} genuine and {len(labels) - genuine} impostor pairs"
+        raise DataError(f"{found}: a threshold fitted on one half and used on the other needs two of each; add pairs")
     halves = np.empty(len(labels), dtype=int)
     for kind in (True, False):
         members = np.flatnonzero(labels == kind)

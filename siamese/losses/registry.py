@@ -1,5 +1,6 @@
 """Losses by name, and the objective: a weighted sum of them written as one string."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -43,13 +44,15 @@ def parse_objective(text: str) -> Objective:
         OptionError: an unknown loss or option (with the nearest name), a bad value or weight, or losses in one sum
             that need different kinds of data.
     """
-    terms: list[tuple[str, float, dict[str, float]]] = []
+    terms: list[tuple[str, float, dict[str, str]]] = []
     for part in text.split("+"):
         if "=" in part:
             if not terms:
                 raise OptionError(f"--loss {text!r}: option {part!r} stands before any loss; write NAME+option=value")
             name, _, value = part.partition("=")
-            terms[-1][2][name.strip()] = _number(text, name.strip(), value)
+            if name.strip() in terms[-1][2]:
+                raise OptionError(f"--loss {text!r}: option {name.strip()!r} is given twice; give it once")
+            terms[-1][2][name.strip()] = value
         else:
             name, colon, weight = part.partition(":")
             terms.append((name.strip(), _number(text, "weight", weight) if colon else 1.0, {}))
@@ -60,15 +63,16 @@ def parse_objective(text: str) -> Objective:
     return Objective(text, losses, needed.pop())
 
 
-def _create(text: str, name: str, options: dict[str, float]) -> Any:
+def _create(text: str, name: str, options: dict[str, str]) -> Any:
     if name not in LOSSES:
         raise unknown_name("loss", name, LOSSES)
     known = [field.name for field in fields(LOSSES[name])]
     for option in options:
         if option not in known:
-            raise unknown_name(f"option of loss {name!r}", option, known)
+            raise unknown_name(f"option of loss {name!r}:", option, known)
+    values = {option: _number(text, option, value) for option, value in options.items()}
     try:
-        return LOSSES[name](**options)
+        return LOSSES[name](**values)
     except ValueError as error:
         raise OptionError(f"--loss {text!r}: {name}: {error}") from error
 
@@ -78,6 +82,6 @@ def _number(text: str, what: str, value: str) -> float:
         number = float(value)
     except ValueError:
         raise OptionError(f"--loss {text!r}: {what} is {value!r}, expected a number") from None
-    if what == "weight" and not number > 0:
-        raise OptionError(f"--loss {text!r}: weight {number:g}, expected more than 0")
+    if what == "weight" and not 0 < number < math.inf:
+        raise OptionError(f"--loss {text!r}: weight {number:g}, expected a finite number above 0")
     return number

@@ -32,6 +32,7 @@ class SiameseNetwork(nn.Module):
         self.head_name = head
         self.embedding_dim = embedding_dim or default_embedding_dim(head, encoder.feature_dim)
         self.frozen_stages = 0
+        self._stages = len(encoder.stages())  # counted once: timm finds its groups by pattern
 
     @property
     def input_spec(self) -> InputSpec:
@@ -47,7 +48,7 @@ class SiameseNetwork(nn.Module):
     @property
     def encoder_frozen(self) -> bool:
         """Whether no stage of the encoder trains."""
-        return self.frozen_stages == len(self.encoder.stages())
+        return self.frozen_stages == self._stages
 
     def freeze(self, choice: str) -> None:
         """Freeze stages of the encoder.
@@ -66,12 +67,15 @@ class SiameseNetwork(nn.Module):
         for number, stage in enumerate(stages):
             for module in stage:
                 module.requires_grad_(number >= self.frozen_stages)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> "SiameseNetwork":
         """Switch to training, but keep what is frozen in evaluation: else BatchNorm would drift on new data."""
         super().train(mode)
         if mode:
-            for stage in self.encoder.stages()[: self.frozen_stages]:
+            # Dropout and the like hold no parameters and lie in no stage, so a frozen encoder is taken whole.
+            frozen = [[self.encoder]] if self.encoder_frozen else self.encoder.stages()[: self.frozen_stages]
+            for stage in frozen:
                 for module in stage:
                     module.eval()
         return self

@@ -45,7 +45,7 @@ def index_tuples(frame: pd.DataFrame, images: list[str], usable: NDArray[np.bool
     columns = TRIPLET_COLUMNS if "anchor" in frame.columns else PAIR_COLUMNS[:2]
     lookup = pd.Index(images)
     rows = np.stack([lookup.get_indexer(pd.Index(frame[column])) for column in columns], axis=1)
-    kept = usable[rows].all(axis=1)
+    kept = ((rows >= 0) & usable[rows]).all(axis=1)  # -1: not among `images`
     if not kept.any():
         raise DataError(f"none of {len(frame)} rows is left: every one names an image that cannot be used")
     same = None if len(columns) == 3 else frame["same"].to_numpy(dtype=bool)[kept]

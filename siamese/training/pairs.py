@@ -101,6 +101,8 @@ def _present(frame: pd.DataFrame, root: Path, path: Path) -> pd.DataFrame:
     if lost.any():
         log.warning("%s: %d rows name an image without a crop and are left out", path, int(lost.sum()))
         frame = frame[~lost]
+        if frame.empty:
+            raise PairFileError(f"{path}: no row is left; pair images that `siamese align` found a face in")
     check_files_exist(frame, root, str(path))
     return frame
 
@@ -130,6 +132,9 @@ def _without(catalog: Catalog, val: pd.DataFrame) -> Catalog:
     shown = catalog.images["path"].isin(unique_images(val))
     identities = catalog.images.loc[shown, "identity"].unique()
     kept = catalog.images[~catalog.images["identity"].isin(identities)].reset_index(drop=True)
+    if kept.empty:
+        found = f"show all {len(identities)} identities of {catalog.root}"
+        raise DataError(f"--val-pairs {found}; leave out at least two to train on, or give --pairs")
     return Catalog(catalog.root, kept, catalog.unreadable)
 
 
@@ -146,8 +151,11 @@ def _only_among(given: pd.DataFrame, catalog: Catalog) -> pd.DataFrame:
 
 def _draw(config: TrainConfig, catalog: Catalog, triplets: bool) -> pd.DataFrame:
     if triplets:
-        return sample_triplets(catalog.images, num_triplets=config.num_pairs, seed=config.seed)
-    return sample_pairs(catalog.images, num_pairs=config.num_pairs, seed=config.seed)
+        frame = sample_triplets(catalog.images, num_triplets=config.num_pairs, seed=config.seed)
+    else:
+        frame = sample_pairs(catalog.images, num_pairs=config.num_pairs, seed=config.seed)
+    # Rows are shuffled. As many of them as there are images show each image two or three times an epoch.
+    return frame if config.num_pairs is not None else frame.head(len(catalog.images))
 
 
 def _what(frame: pd.DataFrame) -> str:

@@ -1,0 +1,124 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from siamese.losses.batch import PairIndex
+from siamese.losses.contrastive import Contrastive
+
+
+def at_angles(*degrees: float, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Unit embeddings in the plane; two of them lie 2 sin(half their angle) apart."""
+    angles = torch.deg2rad(torch.tensor(degrees, dtype=dtype))
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def pairs(*rows: tuple[int, int, int]) -> PairIndex:
+    left, right, same = torch.tensor(rows).T
+    return PairIndex(left, right, same.double())
+
+
+def random_batch(seed: int, images: int = 9, count: int = 40) -> tuple[Tensor, PairIndex]:
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = F.normalize(torch.randn(images, 5, dtype=torch.float64, generator=generator), dim=1)
+    left, right = torch.randint(images, (2, count), generator=generator)
+    return embeddings, PairIndex(left, right, torch.randint(2, (count,), generator=generator).double())
+
+
+@pytest.mark.parametrize("angle", [0, 10, 60, 90, 135, 180])
+@pytest.mark.parametrize("margin", [0.25, 1.0, 2.0])
+def test_value_is_the_papers_at_a_given_angle(angle: float, margin: float) -> None:
+    distance = 2 * math.sin(math.radians(angle) / 2)
+    loss = Contrastive(margin)
+    embeddings = at_angles(20, 20 + angle)
+    assert loss(embeddings, pairs((0, 1, 1))).item() == pytest.approx(distance**2, abs=1e-9)
+    assert loss(embeddings, pairs((0, 1, 0))).item() == pytest.approx(max(0.0, margin - distance) ** 2, abs=5e-6)
+
+
+def test_default_margin_is_one() -> None:
+    assert Contrastive().margin == 1.0
+    embeddings = at_angles(0, 30, 60, 61)
+    assert Contrastive()(embeddings, pairs((0, 1, 0))).item() == pytest.approx((1 - 2 * math.sin(math.pi / 12)) ** 2)
+    # At 60 degrees two unit vectors are exactly 1 apart.
+    assert Contrastive()(embeddings, pairs((0, 2, 0), (0, 3, 0))).item() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("margin", [0.5, 1.0, 1.7])
+def test_agrees_with_torchs_hinge_embedding_loss_squared(seed: int, margin: float) -> None:
+    embeddings, index = random_batch(seed)
+    distance = F.pairwise_distance(embeddings[index.left], embeddings[index.right], eps=0.0)
+    # torch's loss is d for a genuine and max(0, m - d) for an impostor pair; ours is the square of either.
+    hinge = F.hinge_embedding_loss(distance, 2 * index.same - 1, margin=margin, reduction="none")
+    assert Contrastive(margin)(embeddings, index).item() == pytest.approx(hinge.square().mean().item(), abs=3e-6)
+
+
+def test_loss_is_the_mean_over_pairs() -> None:
+    embeddings = at_angles(0, 90, 180)
+    loss = Contrastive(2.0)
+    rows = ((0, 1, 1), (0, 2, 1), (0, 1, 0))
+    alone = [loss(embeddings, pairs(row)).item() for row in rows]
+    assert alone == pytest.approx([2.0, 4.0, (2 - math.sqrt(2)) ** 2])
+    assert loss(embeddings, pairs(*rows)).item() == pytest.approx(sum(alone) / 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_swapped_sides_and_shuffled_pairs_cost_the_same(seed: int) -> None:
+    embeddings, index = random_batch(seed)
+    expected = Contrastive()(embeddings, index).item()
+    assert Contrastive()(embeddings, PairIndex(index.right, index.left, index.same)).item() == pytest.approx(expected)
+    order = torch.randperm(len(index.same), generator=torch.Generator().manual_seed(seed))
+    shuffled = PairIndex(index.left[order], index.right[order], index.same[order])
+    assert Contrastive()(embeddings, shuffled).item() == pytest.approx(expected)
+    # Moving the embeddings in the batch, and the index with them, changes nothing either.
+    moved = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(seed))
+    place = torch.argsort(moved)
+    again = PairIndex(place[index.left], place[index.right], index.same)
+    assert Contrastive()(embeddings[moved], again).item() == pytest.approx(expected)
+
+
+def test_gradient_is_that_of_finite_differences() -> None:
+    embeddings = at_angles(0, 25, 80, 170).requires_grad_()
+    index = pairs((0, 1, 1), (0, 1, 0), (1, 2, 0), (0, 3, 1), (2, 3, 0))
+    assert torch.autograd.gradcheck(lambda rows: Contrastive(1.5)(F.normalize(rows, dim=1), index), embeddings)
+
+
+# At 0 degrees the distance is zero exactly, at 33 up to rounding.
+@pytest.mark.parametrize("angle", [0, 33])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradient_is_finite_where_embeddings_coincide(dtype: torch.dtype, angle: float) -> None:
+    embeddings = at_angles(angle, angle, angle, dtype=dtype).requires_grad_()
+    index = pairs((0, 1, 0), (1, 2, 1), (2, 2, 0))
+    loss = Contrastive()(embeddings, PairIndex(index.left, index.right, index.same.to(dtype)))
+    (gradient,) = torch.autograd.grad(loss, embeddings)
+    assert torch.isfinite(gradient).all()
+    # Coincident impostors pay the whole margin, coincident genuine pairs nothing.
+    assert loss.item() == pytest.approx(2 / 3, abs=1e-3)
+
+
+def test_a_step_against_the_gradient_pulls_genuine_and_pushes_impostor_pairs() -> None:
+    for same, sign in ((1, 1.0), (0, -1.0)):
+        embeddings = at_angles(0, 40).requires_grad_()
+        (gradient,) = torch.autograd.grad(Contrastive()(embeddings, pairs((0, 1, same))), embeddings)
+        stepped = F.normalize(embeddings.detach() - 0.1 * gradient, dim=1)
+        before, after = (embeddings[0] @ embeddings[1]).item(), (stepped[0] @ stepped[1]).item()
+        assert sign * (after - before) > 0.01
+
+
+def test_impostors_beyond_the_margin_have_no_gradient() -> None:
+    embeddings = at_angles(0, 61).requires_grad_()
+    (gradient,) = torch.autograd.grad(Contrastive(1.0)(embeddings, pairs((0, 1, 0))), embeddings)
+    assert torch.count_nonzero(gradient) == 0
+
+
+@pytest.mark.parametrize("margin", [0.0, -1.0, 2.01, math.inf, math.nan])
+def test_margin_outside_the_reach_of_unit_embeddings_is_refused(margin: float) -> None:
+    with pytest.raises(ValueError, match=rf"^margin={margin}: expected a distance in \(0, 2\]$"):
+        Contrastive(margin)
+
+
+def test_margin_may_be_two_the_largest_distance_there_is() -> None:
+    assert Contrastive(2.0)(at_angles(0, 180), pairs((0, 1, 0))).item() == pytest.approx(0.0, abs=1e-12)
+    assert Contrastive(2.0)(at_angles(0, 0), pairs((0, 1, 0))).item() == pytest.approx(4.0, abs=1e-5)

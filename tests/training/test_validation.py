@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from siamese.encoders.encoder import Encoder
+from siamese.errors import DataError
+from siamese.evaluation.metrics import auc, eer
+from siamese.evaluation.operating_points import fit_operating_points
+from siamese.evaluation.protocols import measure_cross_fitted
+from siamese.images.input_spec import InputSpec
+from siamese.model.network import SiameseNetwork
+from siamese.training.batches import Tuples
+from siamese.training.validation import Validation
+
+SPEC = InputSpec(size=(4, 4), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+class Corner(Encoder):
+    """Features are the first two channels of the first pixel; counts the images it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__("corner", SPEC, 2)
+        self.layer = nn.Identity()
+        self.seen = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen += len(images)
+        features: Tensor = self.layer(images[:, :2, 0, 0])
+        return features
+
+    def stages(self) -> list[list[nn.Module]]:
+        return [[self.layer]]
+
+    def load_checkpoint(self, state: dict[str, Tensor], origin: str) -> None:
+        raise NotImplementedError
+
+
+def at_angles(degrees: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Images whose features lie at given angles of the first quadrant, up to the rounding of pixels."""
+    pixels = np.zeros((len(degrees), 4, 4, 3), np.uint8)
+    pixels[:, 0, 0, 0] = np.rint(255 * np.cos(np.deg2rad(degrees)))
+    pixels[:, 0, 0, 1] = np.rint(255 * np.sin(np.deg2rad(degrees)))
+    return pixels
+
+
+def random_validation(seed: int, count: int = 80) -> tuple[Validation, NDArray[np.float64]]:
+    """Pairs of images of two noisy kinds, and the cosines between them."""
+    rng = np.random.default_rng(seed)
+    kinds = np.arange(20) % 2
+    pixels = at_angles(np.clip(20 + 50 * kinds + rng.normal(0, 18, 20), 0, 90))
+    rows = rng.integers(0, 20, (count, 2))
+    features = pixels[:, 0, 0, :2].astype(np.float64)
+    left, right = features[rows[:, 0]], features[rows[:, 1]]
+    cosines = (left * right).sum(axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
+    return Validation(pixels, Tuples(rows, kinds[rows[:, 0]] == kinds[rows[:, 1]]), "cpu"), cosines
+
+
+def test_scores_are_the_cosines_of_the_pairs_at_given_angles() -> None:
+    pixels = at_angles(np.array([0.0, 90.0, 45.0, 30.0]))
+    tuples = Tuples(np.array([[0, 1], [0, 2], [3, 1], [2, 2]]), np.array([False, True, False, True]))
+    scores = Validation(pixels, tuples, "cpu").scores(SiameseNetwork(Corner()))
+    np.testing.assert_allclose(scores, np.cos(np.deg2rad([90, 45, 60, 0])), atol=0.004)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_figures_are_those_of_the_scores(seed: int) -> None:
+    validation, cosines = random_validation(seed)
+    network = SiameseNetwork(Corner())
+    np.testing.assert_allclose(validation.scores(network), cosines, atol=1e-6)
+    figures = validation.measure(network)
+    assert 0.5 < figures.auc < 1
+    assert figures.auc == pytest.approx(auc(cosines, validation.same), abs=1e-3)
+    assert figures.eer == pytest.approx(eer(cosines, validation.same), abs=1e-3)
+    exact = measure_cross_fitted(validation.scores(network), validation.same)
+    assert (figures.auc, figures.accuracy, figures.eer) == (exact.auc, exact.accuracy, exact.eer)
+
+
+def test_each_image_is_embedded_once_however_many_pairs_name_it() -> None:
+    validation, _ = random_validation(0, count=500)
+    network = SiameseNetwork(Corner())
+    validation.scores(network)
+    assert isinstance(network.encoder, Corner)
+    assert network.encoder.seen == 20
+
+
+def test_measuring_leaves_the_network_training() -> None:
+    validation, _ = random_validation(0)
+    network = SiameseNetwork(Corner(), "mlp").train()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    validation.measure(network)
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
+def test_operating_points_are_fitted_on_the_scores_and_name_the_split() -> None:
+    validation, _ = random_validation(1, count=120)
+    network = SiameseNetwork(Corner())
+    points = validation.operating_points(network)
+    assert points == fit_operating_points(validation.scores(network), validation.same, "validation")
+    assert {point.split for point in points} == {"validation"}
+    genuine = int(validation.same.sum())
+    assert {(point.genuine, point.impostor) for point in points} == {(genuine, 120 - genuine)}
+
+
+def test_labels_are_those_of_the_pairs() -> None:
+    same = np.array([True, False, False])
+    assert Validation(at_angles(np.zeros(2)), Tuples(np.zeros((3, 2), int), same), "cpu").same is same
+
+
+def test_one_kind_of_pair_cannot_be_measured() -> None:
+    validation = Validation(at_angles(np.arange(3.0)), Tuples(np.array([[0, 1], [1, 2]]), np.ones(2, bool)), "cpu")
+    with pytest.raises(DataError, match=r"^2 genuine and 0 impostor pairs: verification is measured on both kinds"):
+        validation.measure(SiameseNetwork(Corner()))
