@@ -14,7 +14,7 @@ def align(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photographs, of any depth.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Folder for the crops; relative paths are kept.")],
     template: Annotated[str, typer.Option("--template", help="arcface-112 or mtcnn-160.")] = "arcface-112",
-    face: FaceOption = "largest",
+    face: FaceOption = "auto",
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes [one a core].")] = None,
     seed: Seed = 0,
     device: Device = "auto",

@@ -21,7 +21,7 @@ def compare(
     far: Annotated[float | None, typer.Option("--far", help="Operating point for this FAR [best accuracy].")] = None,
     threshold: Annotated[float | None, typer.Option("--threshold", help="Decide at this similarity instead.")] = None,
     align: Align = "auto",
-    face: FaceOption = "largest",
+    face: FaceOption = "auto",
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,

@@ -18,7 +18,7 @@ def embed(
     ),
     input_size: InputSize = None,
     align: Align = "auto",
-    face: FaceOption = "largest",
+    face: FaceOption = "auto",
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,

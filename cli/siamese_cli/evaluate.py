@@ -29,7 +29,7 @@ def evaluate(
         Path | None, typer.Option("--output", "-o", help="Folder for metrics.json and scores.csv.")
     ] = None,
     align: Align = "auto",
-    face: FaceOption = "largest",
+    face: FaceOption = "auto",
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,

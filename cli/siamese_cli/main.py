@@ -4,8 +4,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
-import click
 import typer
 
 from siamese.errors import SiameseError
@@ -18,13 +18,15 @@ from siamese_cli.make_pairs import make_pairs
 from siamese_cli.models import models
 from siamese_cli.train import train
 
+# Typer used click's exceptions, and brings its own since it carries click inside; this is the right one in both.
+USAGE_ERROR: Any = typer.BadParameter.__base__
+
 DONE, INTERNAL, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="siamese",
     help="Learn, decide and measure: same or different? Verification by transfer learning.",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -50,15 +52,14 @@ def _root(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program and give its exit code: 0 done, 2 a user's mistake, 1 an internal error, 130 interrupted."""
     try:
-        code = app(args=arguments, standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        code = app(args=given or ["--help"], standalone_mode=False)
     except SiameseError as error:
         return _fail(str(error), MISTAKE)
-    except click.UsageError as error:
+    except USAGE_ERROR as error:
         command = error.ctx.command_path if error.ctx is not None else "siamese"
         return _fail(f"{error.format_message()} (see {command} --help)", MISTAKE)
-    except click.ClickException as error:
-        return _fail(error.format_message(), MISTAKE)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe left: nobody is there to be told. Python would complain once more at exit.

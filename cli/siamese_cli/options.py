@@ -12,7 +12,7 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N
 Align = Annotated[
     str, typer.Option("--align", help="Bring raw photographs to the model's face template: auto, yes or no.")
 ]
-FaceOption = Annotated[str, typer.Option("--face", help="Which face of several: largest or center.")]
+FaceOption = Annotated[str, typer.Option("--face", help="Which face: auto (large and central), largest, center.")]
 Root = Annotated[Path | None, typer.Option("--root", help="What relative paths start from [the pair file's folder].")]
 IdentityDepth = Annotated[int, typer.Option("--identity-depth", help="Levels of folders that name an identity.")]
 Identities = Annotated[

@@ -21,7 +21,7 @@ def train(
     pairs: Annotated[Path | None, typer.Option(help="Pair or triplet file to train on [made from DATA].")] = None,
     val_pairs: Annotated[Path | None, typer.Option(help="Pair file to validate on [identities carved out].")] = None,
     val_share: Annotated[float | None, typer.Option(help="Share of identities carved out. [0.1]")] = None,
-    num_pairs: Annotated[int | None, typer.Option(help="Pairs or triplets to make [what the data carries].")] = None,
+    num_pairs: Annotated[int | None, typer.Option(help="Pairs or triplets to make [as many as images].")] = None,
     identity_depth: Annotated[int | None, typer.Option(help="Levels of folders that name an identity. [1]")] = None,
     identities: Annotated[Path | None, typer.Option(help="Use only the identities in this text file.")] = None,
     encoder: Annotated[
@@ -46,7 +46,7 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay of AdamW. [1e-05]")] = None,
     augment: Annotated[str | None, typer.Option(help="none, light or standard. [light]")] = None,
     align: Annotated[str | None, typer.Option(help="auto, yes or no: align raw photographs. [auto]")] = None,
-    face: Annotated[str | None, typer.Option(help="largest or center. [largest]")] = None,
+    face: Annotated[str | None, typer.Option(help="Which face of several: auto, largest or center. [auto]")] = None,
     precision: Annotated[
         str | None, typer.Option(help="auto (bf16 on a GPU, float32 on a CPU), float32, bf16, fp16. [auto]")
     ] = None,

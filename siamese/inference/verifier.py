@@ -60,7 +60,7 @@ class Verifier:
         *,
         device: str,
         align: AlignChoice = "auto",
-        face: FaceChoice = "largest",
+        face: FaceChoice = "auto",
     ) -> None:
         self.name = name
         self.device = device
@@ -75,7 +75,7 @@ class Verifier:
         *,
         device: str = "auto",
         align: AlignChoice = "auto",
-        face: FaceChoice = "largest",
+        face: FaceChoice = "auto",
         input_size: tuple[int, int] | None = None,
     ) -> "Verifier":
         """Load a model folder, or build an untouched encoder (`NAME`, `NAME@TAG`, `NAME@FILE`).

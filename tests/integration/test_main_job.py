@@ -1,0 +1,219 @@
+"""The commands on their good paths, and the JSON keys that scripts rely on."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from siamese.inference.verifier import Verifier
+from siamese.model.folder import read_card
+
+from .conftest import ENCODER, TRAIN, Siamese
+
+
+def test_make_pairs_counts_what_it_wrote_and_repeats_itself_byte_for_byte(
+    siamese: Siamese, faces: Path, tmp_path: Path
+) -> None:
+    arguments = ("make-pairs", faces, "--split", "0.8,0.1,0.1", "--seed", "7", "--json", "-o")
+    first, again = siamese(*arguments, tmp_path / "a"), siamese(*arguments, tmp_path / "b")
+    assert first.code == 0
+    assert set(first.json["files"]) == {"train.csv", "val.csv", "test.csv"}
+    seen: set[str] = set()
+    for name, counts in first.json["files"].items():
+        frame = pd.read_csv(tmp_path / "a" / name)
+        assert counts["pairs"] == len(frame) == counts["genuine"] + counts["impostor"]
+        identities = set(frame["left_identity"]) | set(frame["right_identity"])
+        assert counts["identities"] == len(identities)
+        assert not identities & seen
+        seen |= identities
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert again.json["files"] == first.json["files"]
+
+
+def test_make_pairs_writes_triplets_folds_and_the_lfw_form(siamese: Siamese, faces: Path, tmp_path: Path) -> None:
+    triplets = siamese("make-pairs", faces, "--kind", "triplets", "--num-pairs", 50, "--json", "-o", tmp_path)
+    assert triplets.json["files"] == {"triplets.csv": {"triplets": 50, "identities": 24}}
+    assert siamese("make-pairs", faces, "--folds", 3, "--num-pairs", 60, "-o", tmp_path).code == 0
+    assert pd.read_csv(tmp_path / "pairs.csv")["fold"].value_counts().to_dict() == {0: 20, 1: 20, 2: 20}
+
+
+def test_make_pairs_reads_a_manifest_whose_images_need_not_exist(siamese: Siamese, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path,identity\n" + "".join(f"{i}/{j}.jpg,{i}\n" for i in range(4) for j in range(3)))
+    outcome = siamese("make-pairs", manifest, "--num-pairs", 10, "--json", "-o", tmp_path / "pairs")
+    assert outcome.json["files"]["pairs.csv"] == {"pairs": 10, "genuine": 5, "impostor": 5, "identities": 4}
+
+
+def test_train_reports_baseline_and_best_and_keeps_its_pairs(siamese: Siamese, faces: Path, tmp_path: Path) -> None:
+    outcome = siamese("train", faces, *TRAIN, "-o", tmp_path / "model", "--json")
+    assert outcome.code == 0
+    result = outcome.json
+    assert {"model_folder", "baseline", "best", "seconds", "images_per_second"} <= set(result)
+    assert set(result["baseline"]) == {"auc", "accuracy", "eer"}
+    assert set(result["best"]) == {"auc", "accuracy", "eer", "epoch"}
+    assert result["best"]["auc"] >= result["baseline"]["auc"]
+    history = pd.read_csv(tmp_path / "model" / "run" / "history.csv")
+    assert list(history["epoch"]) == [0, 1, 2]
+    assert history["auc"].max() == pytest.approx(result["best"]["auc"])
+    train, val = (pd.read_csv(tmp_path / "model" / "run" / name) for name in ("train.csv", "val.csv"))
+    people = [set(frame["left_identity"]) | set(frame["right_identity"]) for frame in (train, val)]
+    assert len(people[1]) >= 2
+    assert not people[0] & people[1]
+    kept = sorted(path.name for path in (tmp_path / "model" / "run").iterdir())
+    assert kept == ["config.json", "history.csv", "train.csv", "val.csv"], "a finished run leaves no checkpoints"
+    assert "baseline" in outcome.err, "progress and messages go to stderr"
+
+
+@pytest.mark.parametrize("head", ["identity-start", "mlp", "linear"])
+@pytest.mark.parametrize("loss", ["contrastive", "triplet", "contrastive+margin=0.8"])
+def test_every_head_trains_with_every_loss(
+    siamese: Siamese, faces: Path, tmp_path: Path, head: str, loss: str
+) -> None:
+    outcome = siamese(
+        "train", faces, *TRAIN, "--epochs", 1, "--head", head, "--loss", loss, "-o", tmp_path / "model", "--quiet"
+    )
+    assert outcome.code == 0
+    assert "baseline" in outcome.out
+    assert "best" in outcome.out
+    assert Verifier.load(tmp_path / "model").operating_points
+
+
+def test_a_run_that_only_gets_worse_hands_back_the_untouched_encoder(
+    siamese: Siamese, faces: Path, tmp_path: Path
+) -> None:
+    # A learning rate this high destroys the weights in the first steps.
+    outcome = siamese(
+        "train", faces, *TRAIN, "--lr", 50, "--epochs", 1, "--head", "none", "-o", tmp_path / "model", "--json"
+    )
+    result = outcome.json
+    assert result["best"]["epoch"] == 0
+    assert {key: result["best"][key] for key in result["baseline"]} == result["baseline"]
+    assert "nan" not in outcome.out.lower()
+    assert read_card(tmp_path / "model").head == "none"
+
+
+def test_train_takes_pair_files_configuration_and_command_line_together(
+    siamese: Siamese, faces: Path, pairs: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(f'encoder = "{ENCODER}"\ninput_size = [32, 32]\nepochs = 5\nlr = 0.002\n')
+    outcome = siamese(
+        *("train", faces, "--config", config, "--pairs", pairs / "train.csv", "--val-pairs", pairs / "val.csv"),
+        *("--epochs", 1, "-o", tmp_path / "model"),
+    )
+    assert outcome.code == 0
+    kept = json.loads((tmp_path / "model" / "run" / "config.json").read_text())
+    assert (kept["epochs"], kept["lr"]) == (1, 0.002)
+
+
+def test_the_same_seed_trains_the_same_model(siamese: Siamese, faces: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert siamese("train", faces, *TRAIN, "--seed", 3, "-o", tmp_path / name).code == 0
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+def test_evaluate_has_every_key_and_agrees_with_the_scores_it_wrote(
+    siamese: Siamese, faces: Path, pairs: Path, model: Path, tmp_path: Path
+) -> None:
+    outcome = siamese(
+        "evaluate", model, "--pairs", pairs / "test.csv", "--root", faces, "-o", tmp_path / "out", "--json"
+    )
+    result = outcome.json
+    expected = "pairs genuine impostor images accuracy accuracy_std threshold auc eer f1 tar_at_far intervals seconds"
+    assert set(expected.split()) <= set(result)
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert len(scores) == result["pairs"] == result["genuine"] + result["impostor"]
+    assert ((scores["similarity"] >= result["threshold"]) == (scores["same"] == 1)).mean() == pytest.approx(
+        result["accuracy"], abs=1e-9
+    )
+    assert result["threshold"] == next(p.threshold for p in read_card(model).operating_points if p.name == "accuracy")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["auc"] == result["auc"]
+
+
+def test_evaluate_says_where_the_threshold_of_an_untouched_encoder_comes_from(
+    siamese: Siamese, faces: Path, pairs: Path
+) -> None:
+    common = ("evaluate", ENCODER, "--input-size", 32, "--root", faces, "--pairs", pairs / "test.csv")
+    assert "fitted on the other fold" in siamese(*common).out
+    assert f"fitted on {pairs / 'val.csv'}" in siamese(*common, "--val-pairs", pairs / "val.csv").out
+
+
+def test_compare_answers_with_every_key(siamese: Siamese, model: Path, two_images: tuple[Path, Path]) -> None:
+    result = siamese("compare", *two_images, "--model", model, "--json").json
+    expected = {"same", "similarity", "probability", "threshold", "far", "model", "device", "seconds", "faces"}
+    assert set(result) == expected
+    assert result["same"] == (result["similarity"] >= result["threshold"])
+    assert len(result["faces"]) == 2
+    twin = siamese("compare", two_images[0], two_images[0], "--model", model, "--json").json
+    assert twin["similarity"] == pytest.approx(1.0, abs=1e-5)
+    assert twin["same"]
+
+
+def test_compare_says_the_verdict_in_words_with_threshold_far_model_and_device(
+    siamese: Siamese, model: Path, two_images: tuple[Path, Path]
+) -> None:
+    text = siamese("compare", *two_images, "--model", model).out
+    assert text.startswith(("same: similarity", "different: similarity"))
+    for part in ("threshold", "FAR", str(model), "on cpu"):
+        assert part in text
+
+
+def test_compare_takes_a_threshold_by_hand_also_zero(
+    siamese: Siamese, two_images: tuple[Path, Path], model: Path
+) -> None:
+    assert siamese("compare", *two_images, "--model", model, "--threshold", 0, "--json").json["threshold"] == 0.0
+    high = siamese("compare", *two_images, "--model", model, "--threshold", 1, "--json").json
+    assert not high["same"]
+    assert high["far"] is None
+
+
+def test_embed_writes_unit_vectors_and_marks_what_failed(
+    siamese: Siamese, faces: Path, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(faces / "person_001", folder / "anna")
+    (folder / "anna" / "bad.jpg").write_bytes(b"\xff\xd8 no image")
+    output = tmp_path / "embeddings.parquet"
+    result = siamese("embed", folder, "--model", model, "-o", output, "--json").json
+    table = pq.read_table(output).to_pandas()
+    assert (result["images"], result["failed"]) == (7, 1)
+    good = table[table["status"] == "ok"]
+    assert np.allclose(np.linalg.norm(np.stack(good["embedding"]), axis=1), 1, atol=1e-5)
+    assert set(good["identity"]) == {"anna"}
+    bad = table[table["status"] == "unreadable"]
+    assert list(bad["path"]) == ["anna/bad.jpg"]
+    assert bad["embedding"].isna().all()
+
+
+def test_an_unreadable_image_is_named_and_its_pairs_are_left_out(
+    siamese: Siamese, faces: Path, pairs: Path, model: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "faces"
+    shutil.copytree(faces, copy)
+    table = pd.read_csv(pairs / "test.csv")
+    victim = table["left"][0]
+    (copy / victim).write_bytes((copy / victim).read_bytes()[:300])
+    outcome = siamese("evaluate", model, "--pairs", pairs / "test.csv", "--root", copy, "--json")
+    named = int(((table["left"] == victim) | (table["right"] == victim)).sum())
+    assert outcome.json["failed"] == named
+    assert outcome.json["genuine"] + outcome.json["impostor"] == len(table) - named
+    assert victim in outcome.err
+
+
+def test_models_lists_every_encoder_and_where_its_file_is_expected(siamese: Siamese) -> None:
+    names = {row["name"] for row in siamese("models", "--json").json["encoders"]}
+    assert {"inception_resnet_v1", "mobilefacenet", "convnext_atto"} <= names
+
+
+def test_demo_beats_its_baseline_on_identities_it_never_saw(siamese: Siamese, tmp_path: Path) -> None:
+    result = siamese("demo", "--quick", "--out", tmp_path / "demo", "--json").json
+    assert result["trained"]["auc"] > result["baseline"]["auc"] + 0.1
+    assert result["trained"]["accuracy"] > result["baseline"]["accuracy"]
+    assert all(Path(path).is_dir() for path in result["written"])
+    assert math.isfinite(result["seconds"])
+    assert len(result["comparisons"]) == 2
