@@ -15,6 +15,8 @@ from siamese.images.faces import Face
 MIN_FACE = 20
 # Larger photographs are scanned reduced: the time grows with the pixels, and faces worth comparing stay large enough.
 MAX_SIDE = 1024
+# 32 photographs of 250 x 250 at a time, fewer of larger ones: bounds the memory of a batch.
+BATCH_PIXELS = 2_000_000
 
 
 class FaceDetector:
@@ -41,13 +43,14 @@ class FaceDetector:
             scales.append(scale)
             if min(small.shape[:2]) >= MIN_FACE:
                 batches[small.shape[0], small.shape[1]].append(position)
-        for positions in batches.values():
-            boxes, scores, points = self._network.detect(
-                np.stack([reduced[position] for position in positions]), landmarks=True
-            )
-            for row, position in enumerate(positions):
-                if boxes[row] is not None:
-                    found[position] = _faces(boxes[row], points[row], scores[row], scales[position])
+        for shape, positions in batches.items():
+            step = max(1, BATCH_PIXELS // (shape[0] * shape[1]))
+            for start in range(0, len(positions), step):
+                part = positions[start : start + step]
+                boxes, scores, points = self._network.detect(np.stack([reduced[row] for row in part]), landmarks=True)
+                for row, position in enumerate(part):
+                    if boxes[row] is not None:
+                        found[position] = _faces(boxes[row], points[row], scores[row], scales[position])
         return found
 
 

@@ -162,7 +162,7 @@ class Verifier:
             if not -1 <= threshold <= 1:
                 raise OptionError(f"--threshold {threshold:g}: expected a similarity from -1 to 1")
             return None
-        if not self.operating_points:
+        if self.card is None:
             raise OptionError(
                 f"{self.name} is an untouched encoder and has no threshold; give --threshold, or train a model "
                 "folder with `siamese train`"

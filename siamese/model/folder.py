@@ -119,6 +119,9 @@ def read_card(folder: Path) -> ModelCard:
         raise ModelError(f"{path}: cannot be read ({error})") from error
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"] == ("format",) and isinstance(first["input"], int):
+            found = f"model folder of format {first['input']}, expected 1"
+            raise ModelError(f"{path}: {found}; use the version of siamese that wrote it, or a newer one") from error
         where = ".".join(map(str, first["loc"])) or "the file"
         raise ModelError(f"{path}: {where}: {first['msg']}; the file was changed, copy the folder again") from error
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from siamese.config import TrainConfig
-from siamese.errors import DataError, PairFileError
+from siamese.errors import DataError, OptionError, PairFileError
 from siamese.images.alignment import failed_alignments
 from siamese.images.catalog import Catalog, read_catalog
 from siamese.pairing.formats import kind_of, read_pairs, read_triplets, write_pairs, write_triplets
@@ -44,7 +44,8 @@ def prepare_pairs(config: TrainConfig, *, triplets: bool, folder: Path) -> RunPa
         DataError, PairFileError: as `read_catalog`, the readers and the samplers do; identities that are needed and
             not known.
     """
-    root = config.data.parent if config.data.is_file() else config.data
+    _check_options(config)
+    root = _root(config)
     given = None if config.pairs is None else _read(config.pairs, root)
     val = None if config.val_pairs is None else _read_labelled(config.val_pairs, root)
     if triplets and given is not None and "anchor" not in given.columns:
@@ -76,8 +77,24 @@ def kept_pairs(config: TrainConfig, folder: Path) -> RunPairs:
     Raises:
         PairFileError: they are gone.
     """
-    root = config.data.parent if config.data.is_file() else config.data
+    root = _root(config)
     return RunPairs(root, _read(folder / TRAIN_FILE, root), _read_labelled(folder / VAL_FILE, root))
+
+
+def _root(config: TrainConfig) -> Path:
+    return config.data.parent if config.data.is_file() else config.data
+
+
+def _check_options(config: TrainConfig) -> None:
+    """An option that the others leave nothing to do is a mistake, and never passed over."""
+    if config.pairs is not None and config.num_pairs is not None:
+        raise OptionError("--num-pairs: says how many pairs to make, and --pairs gives them; leave one of them out")
+    if config.val_pairs is None:
+        return
+    if config.val_share != TrainConfig.model_fields["val_share"].default:
+        raise OptionError("--val-share: says how many to carve out, and --val-pairs gives the pairs; leave one out")
+    if config.pairs is not None and config.identities is not None:
+        raise OptionError("--identities: chooses whom pairs are made of, and --pairs and --val-pairs give them all")
 
 
 def _read(path: Path, root: Path) -> pd.DataFrame:
@@ -145,7 +162,11 @@ def _only_among(given: pd.DataFrame, catalog: Catalog) -> pd.DataFrame:
     if not inside.any():
         raise DataError(f"no row of {len(given)} is left beside the validation identities; give --val-pairs")
     if not inside.all():
-        log.info("%d of %d rows show a validation identity and are left out", int((~inside).sum()), len(given))
+        log.info(
+            "%d of %d rows show an identity that is validated on, or not chosen, and are left out",
+            int((~inside).sum()),
+            len(given),
+        )
     return given[inside].reset_index(drop=True)
 
 

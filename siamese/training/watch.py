@@ -155,19 +155,21 @@ class Watch(Callback):
 
 @contextmanager
 def stoppable(trainer: lightning.Trainer, keeper: BestKeeper) -> Iterator[None]:
-    """Let the first Ctrl-C end training after the batch in hand, with the best so far; a second one aborts."""
+    """Let the first Ctrl-C or SIGTERM end training after the batch in hand, with the best so far; a second aborts."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in before:
+            signal.signal(each, signal.default_int_handler)
         log.warning("stopping after this batch, with the best so far (Ctrl-C again aborts)")
         keeper.stopped = True
         trainer.should_stop = True
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
