@@ -1,7 +1,7 @@
 """Files appear whole or not at all: written beside their place, then moved into it."""
 
-import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,15 +18,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         ...     temporary.write_text("left,right,same\\n")
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    # Named first and made under guard: an interrupt between the two would leave a file of unknown name behind.
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(6)}{path.suffix}")
     try:
+        temporary.touch(exist_ok=False)
+        ordinary = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
-        # mkstemp makes files private; what a user asked for gets the ordinary permissions.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(ordinary)  # some writers (safetensors) make their files private
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

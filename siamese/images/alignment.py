@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from siamese.atomic import atomic_path
-from siamese.errors import DataError, ImageError
+from siamese.errors import DataError, ImageError, OptionError
 from siamese.images.catalog import walk_images
 from siamese.images.decode import decode
-from siamese.images.faces import TEMPLATE_SIZES, Face, FaceChoice, align_face, choose_face
+from siamese.images.faces import Face, FaceChoice, align_face, check_face_choice, check_template, choose_face
 from siamese.progress import log, progress
 
 REPORT = "align.csv"
@@ -30,6 +30,8 @@ COLUMNS = [
     *(f"{point}_{axis}" for point in POINTS for axis in "xy"),
     *("template", "face"),
 ]
+COORDINATES = COLUMNS[COLUMNS.index("left") : COLUMNS.index("template")]
+TYPES = dict.fromkeys(COLUMNS, "str") | {"faces": "Int64", **dict.fromkeys(["score", *COORDINATES], "float64")}
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,15 @@ class AlignJob:
     source: Path
     target: Path
     template: str = "arcface-112"
-    face: FaceChoice = "largest"
+    face: FaceChoice = "auto"
     device: str = "cpu"
 
 
 def align_folder(job: AlignJob, *, workers: int | None = None) -> pd.DataFrame:
     """Detect, choose, align and write every image below a folder.
 
-    What an earlier, interrupted run finished is kept: rows of its report whose options agree and whose crop is there.
+    What an earlier, interrupted run finished is kept: rows of its report whose options agree, whose crop is there,
+    and whose image has not changed since. Images that could not be read are tried again.
 
     Args:
         job: what to do.
@@ -66,12 +69,9 @@ def align_folder(job: AlignJob, *, workers: int | None = None) -> pd.DataFrame:
 
     Raises:
         DataError: no images, or target and source overlap.
+        OptionError: an unknown template or choice of face, or fewer than one process.
     """
-    source, target = job.source.resolve(), job.target.resolve()
-    if not source.is_dir():
-        raise DataError(f"{job.source}: no such folder of images")
-    if source == target or source in target.parents:
-        raise DataError(f"{job.target}: lies inside the source {job.source}; choose another folder for the crops")
+    _check(job, workers)
     paths = sorted(walk_images(job.source))
     if not paths:
         raise DataError(f"{job.source}: no images below it")
@@ -86,14 +86,34 @@ def align_folder(job: AlignJob, *, workers: int | None = None) -> pd.DataFrame:
         for done in progress(finished, f"aligning {len(todo)} images", len(chunks), f"x{CHUNK}"):
             rows.update((str(row["path"]), row) for row in done)
     finally:  # an interrupted run keeps what it finished
-        frame = pd.DataFrame([rows[path] for path in paths if path in rows], columns=COLUMNS)
+        frame = pd.DataFrame([rows[path] for path in paths if path in rows], columns=COLUMNS).astype(TYPES)
         with atomic_path(report) as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n")
     return frame
 
 
+def _check(job: AlignJob, workers: int | None) -> None:
+    # Before anything is written: the record of an earlier run must survive a slip in an option.
+    check_template(job.template)
+    check_face_choice(job.face)
+    if workers is not None and workers < 1:
+        raise OptionError(f"--workers {workers}: expected 1 or more")
+    source, target = job.source.resolve(), job.target.resolve()
+    if not source.is_dir():
+        raise DataError(f"{job.source}: no such folder of images")
+    if source == target or source in target.parents:
+        raise DataError(f"{job.target}: lies inside the source {job.source}; choose another folder for the crops")
+    if target in source.parents:
+        raise DataError(f"{job.target}: holds the source {job.source}; choose another folder for the crops")
+    if target.exists() and not target.is_dir():
+        raise DataError(f"{job.target}: is a file, expected a folder for the crops; choose another")
+
+
 def _default_workers(device: str) -> int:
-    return 1 if device.startswith("cuda") else len(os.sched_getaffinity(0))
+    if device.startswith("cuda"):
+        return 1
+    # Only Linux tells which cores this process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(job: AlignJob, chunks: list[list[str]], workers: int) -> Iterator[list[dict[str, object]]]:
@@ -104,7 +124,9 @@ def _run(job: AlignJob, chunks: list[list[str]], workers: int) -> Iterator[list[
     # Spawned, not forked: a fork of a process that holds torch's threads can hang.
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
     try:
-        yield from pool.map(align_chunk, [job] * len(chunks), chunks)
+        # As they finish, not in order: an interrupt must not lose chunks that wait for a slower one before them.
+        for future in as_completed([pool.submit(align_chunk, job, chunk) for chunk in chunks]):
+            yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -147,38 +169,51 @@ def align_chunk(job: AlignJob, paths: list[str]) -> list[dict[str, object]]:
 def write_crop(path: Path, crop: NDArray[np.uint8]) -> None:
     """Write a crop under its image's own name, in the format that the name says.
 
-    Grey formats stay grey; JPEG is written at quality 95 without colour subsampling, so that the crop loses little.
+    Grey formats stay grey; lossy formats are written at quality 95, JPEG without colour subsampling, so that the crop
+    loses little.
     """
     image = Image.fromarray(crop)
     suffix = path.suffix.lower()
     if suffix in (".pgm", ".pbm"):
         image = image.convert("L" if suffix == ".pgm" else "1")
-    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if suffix in (".jpg", ".jpeg") else {}
+    options: dict[str, Any] = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp", ".avif") else {}
+    if suffix in (".jpg", ".jpeg"):
+        options["subsampling"] = 0
     with atomic_path(path) as temporary:
         image.save(temporary, **options)
 
 
 def _columns(face: Face) -> dict[str, object]:
     values = [*face.box.round(2).tolist(), *face.landmarks.round(2).ravel().tolist()]
-    names = COLUMNS[COLUMNS.index("left") : COLUMNS.index("template")]
-    return {"score": round(face.score, 4), **dict(zip(names, values, strict=True))}
+    return {"score": round(face.score, 4), **dict(zip(COORDINATES, values, strict=True))}
 
 
 def _finished(job: AlignJob, report: Path) -> dict[str, dict[str, object]]:
-    """Rows of an earlier report that still hold: same options, and the crop is where it says."""
-    if job.template not in TEMPLATE_SIZES or not report.is_file():
+    """Rows of an earlier report that still hold: same options, same image, and the crop is where it says."""
+    if not report.is_file():
         return {}
+    numbers = [name for name in COLUMNS if TYPES[name] != "str"]
     try:
-        frame = pd.read_csv(
-            report, dtype={"path": str, "detail": str}, keep_default_na=False, na_values={"faces": [""]}
-        )
+        frame = pd.read_csv(report, dtype=TYPES, keep_default_na=False, na_values={name: [""] for name in numbers})
     except (ValueError, OSError):
-        return {}
+        return {}  # some other file of that name
     if list(frame.columns) != COLUMNS:
         return {}
-    same = frame[(frame["template"] == job.template) & (frame["face"] == job.face)]
+    same = frame[
+        (frame["template"] == job.template) & (frame["face"] == job.face) & (frame["status"] != "unreadable")
+    ]
     records = {str(row["path"]): {str(k): v for k, v in row.items()} for row in same.to_dict("records")}
-    return {path: row for path, row in records.items() if row["status"] != "ok" or (job.target / path).is_file()}
+    written = report.stat().st_mtime
+    return {path: row for path, row in records.items() if _holds(job, row, written)}
+
+
+def _holds(job: AlignJob, row: dict[str, object], written: float) -> bool:
+    path = str(row["path"])
+    try:
+        changed = (job.source / path).stat().st_mtime > written
+    except OSError:
+        return False
+    return not changed and (row["status"] != "ok" or (job.target / path).is_file())
 
 
 def failed_alignments(root: Path) -> dict[str, str]:

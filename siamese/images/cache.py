@@ -43,8 +43,14 @@ class PixelCache:
             self.pixels = np.memmap(file, np.uint8, "w+", shape=shape)
         self.spec = loader.spec
         self.outcomes: list[Outcome] = []
-        bar = progress(range(0, len(paths), BATCH), "reading images", unit="batch")
-        for start in bar:
+        try:
+            self._fill(loader, root, paths)
+        except BaseException:  # an interrupt too must not leave gigabytes behind
+            self.close()
+            raise
+
+    def _fill(self, loader: ImageLoader, root: Path, paths: Sequence[str]) -> None:
+        for start in progress(range(0, len(paths), BATCH), "reading images", unit="batch"):
             chunk = [root / path for path in paths[start : start + BATCH]]
             self.pixels[start : start + len(chunk)], outcomes = loader.load(chunk)
             self.outcomes.extend(outcomes)

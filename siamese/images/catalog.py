@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -35,17 +36,17 @@ class Catalog:
     def restricted_to(self, listing: Path) -> "Catalog":
         """Keep only the identities named in a text file.
 
-        One identity a line; a tab and what follows it is ignored, and so are lines that hold a number alone, so
-        LFW's `people*.txt` files serve as they are.
+        One identity a line; a tab and what follows it is ignored, and so is a line that names no identity, so
+        LFW's `people*.txt` files, which hold counts as well, serve as they are.
 
         Raises:
             DataError: the file is missing or names no identity of this catalog.
         """
         try:
-            lines = listing.read_text(encoding="utf-8").splitlines()
+            lines = listing.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{listing}: cannot be read as a list of identities ({error})") from error
-        names = {line.split("\t")[0].strip() for line in lines}
+        names = {line.split("\t")[0].strip() for line in lines} - {""}
         kept = self.images[self.images["identity"].isin(names)].reset_index(drop=True)
         if kept.empty:
             raise DataError(f"{listing}: none of its {len(names)} lines names an identity of {self.root}")
@@ -105,20 +106,39 @@ def report_left_out(unreadable: tuple[tuple[str, str], ...], shown: int = 5) -> 
 
 
 def walk_images(root: Path) -> Iterator[str]:
-    """Relative POSIX paths of the image files below a folder, by suffix; hidden files and folders are passed over."""
-    seen: set[str] = set()
-    for folder, below, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up would never end
+    """Relative POSIX paths of the image files below a folder, by suffix; hidden files and folders are passed over.
+
+    Links to folders are followed, except back up into a folder that holds them. A folder that cannot be read, and a
+    name that no text file could hold, is passed over with a warning.
+    """
+    # The real folders that each folder lies in.
+    above: dict[str, frozenset[str]] = {os.fspath(root): frozenset()}
+    for folder, below, files in os.walk(root, followlinks=True, onerror=_warn_of_folder):
+        real, holders = os.path.realpath(folder), above.pop(folder)
+        if real in holders:  # a link that leads back up would never end
             below.clear()
             continue
-        seen.add(real)
         below[:] = [name for name in below if not name.startswith(".")]
+        above |= {os.path.join(folder, name): holders | {real} for name in below}  # noqa: PTH118
         prefix = Path(folder).relative_to(root).as_posix()
         prefix = "" if prefix == "." else f"{prefix}/"
         for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122
-                yield f"{prefix}{name}"
+            image = not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+            if image and _is_text(path := f"{prefix}{name}"):
+                yield path
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        log.warning("%a: the name is not valid UTF-8, left out; rename it", path)
+        return False
+    return True
+
+
+def _warn_of_folder(error: OSError) -> None:
+    log.warning("%s: the folder cannot be read (%s), left out", error.filename, error.strerror)
 
 
 def _probe_all(root: Path, paths: list[str]) -> Iterator[tuple[str, str]]:
@@ -153,7 +173,9 @@ def _hint_depth(root: Path, paths: "pd.Series[str]", depth: int) -> None:
 
 def _read_manifest(path: Path) -> Catalog:
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+        # Only an empty field is missing: somebody may be called NA.
+        options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, **options)
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read as a CSV or Parquet manifest ({reason})") from error
@@ -166,5 +188,10 @@ def _read_manifest(path: Path) -> Catalog:
         raise DataError(f"{path}, row {int(empty.argmax()) + 2}: empty path or identity")
     if frame.empty:
         raise DataError(f"{path}: the manifest has no rows")
-    images = frame[["path", "identity"]].astype(str)
-    return Catalog(path.parent, images.drop_duplicates("path").sort_values("path", ignore_index=True))
+    images = frame[["path", "identity"]].astype(str).drop_duplicates()
+    twice = images["path"].duplicated()
+    if twice.any():
+        image = images["path"][twice].iloc[0]
+        names = " and ".join(map(repr, images["identity"][images["path"] == image].head(2)))
+        raise DataError(f"{path}: {image!r} is listed under the identities {names}; keep the right one")
+    return Catalog(path.parent, images.sort_values("path", ignore_index=True))

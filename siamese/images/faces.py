@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from siamese.errors import OptionError, unknown_name
+from siamese.errors import FaceError, unknown_name
 
-FaceChoice = Literal["largest", "center"]
+FaceChoice = Literal["auto", "largest", "center"]
+FACE_CHOICES = ("auto", "largest", "center")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Face:
         return float((right - left) * (bottom - top))
 
 
+# How much being off the middle counts against being large: facenet-pytorch's `center_weighted_size`.
+CENTRE_WEIGHT = 2.0
 # Where the five landmarks lie in a 112 x 112 crop; the template the face-recognition community trains with (ArcFace,
 # Deng et al. 2019), the same points as SphereFace's 112 x 96 template moved 8 columns to the right.
 ARCFACE_112 = np.array(
@@ -57,22 +60,37 @@ def is_aligned(image: NDArray[np.uint8], template: str) -> bool:
     return size is not None and image.shape[:2] == (size, size)
 
 
-def choose_face(faces: Sequence[Face], shape: tuple[int, ...], how: FaceChoice = "largest") -> Face | None:
+def choose_face(faces: Sequence[Face], shape: tuple[int, ...], how: FaceChoice = "auto") -> Face | None:
     """Choose one face of an image; None when there is none.
 
     Args:
         faces: what the detector found.
         shape: height and width of the image.
-        how: `largest` box, or the one whose middle is nearest the `center` of the image.
+        how: `largest` box; the one whose middle is nearest the `center` of the image; or `auto`, large and central:
+            the most of area minus `CENTRE_WEIGHT` times the squared distance of the two middles.
+
+    Raises:
+        OptionError: another `how`.
     """
+    check_face_choice(how)
     if not faces:
         return None
     if how == "largest":
         return max(faces, key=lambda face: face.area)
-    if how != "center":
-        raise unknown_name("face choice", how, ("largest", "center"))
     middle = np.array([shape[1] / 2, shape[0] / 2], dtype=np.float32)
-    return min(faces, key=lambda face: float(np.sum(((face.box[:2] + face.box[2:]) / 2 - middle) ** 2)))
+
+    def squared_offset(face: Face) -> float:
+        return float(np.sum(((face.box[:2] + face.box[2:]) / 2 - middle) ** 2))
+
+    if how == "center":
+        return min(faces, key=squared_offset)
+    return max(faces, key=lambda face: face.area - CENTRE_WEIGHT * squared_offset(face))
+
+
+def check_face_choice(how: str) -> None:
+    """Raise OptionError unless `how` is a way of choosing among faces."""
+    if how not in FACE_CHOICES:
+        raise unknown_name("face choice", how, FACE_CHOICES)
 
 
 def align_face(image: NDArray[np.uint8], face: Face, template: str) -> NDArray[np.uint8]:
@@ -92,33 +110,51 @@ def align_face(image: NDArray[np.uint8], face: Face, template: str) -> NDArray[n
 
     Raises:
         OptionError: an unknown template.
+        FaceError: the landmarks coincide.
     """
-    if template == "mtcnn-160":
-        return _crop_box(image, face.box, TEMPLATE_SIZES[template])
-    if template != "arcface-112":
-        raise unknown_name("template", template, TEMPLATE_SIZES)
-    matrix = similarity_transform(face.landmarks, ARCFACE_112)
+    check_template(template)
     size = TEMPLATE_SIZES[template]
-    crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
-    return np.asarray(crop, dtype=np.uint8)
+    if template == "mtcnn-160":
+        return _crop_box(image, face.box, size)
+    return _warp(image, similarity_transform(face.landmarks, ARCFACE_112), size)
+
+
+def check_template(template: str) -> None:
+    """Raise OptionError unless `template` is a key of `TEMPLATE_SIZES`."""
+    if template not in TEMPLATE_SIZES:
+        raise unknown_name("template", template, TEMPLATE_SIZES)
 
 
 def similarity_transform(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:
     """The 2 x 3 matrix of rotation, scale and shift that brings points (N, 2) `source` nearest to `target`.
 
     Raises:
-        OptionError: the source points coincide, so that no scale is defined.
+        FaceError: the source points coincide, so that no scale is defined.
     """
     matrix, _ = cv2.estimateAffinePartial2D(source, target, method=cv2.LMEDS)
     if matrix is None:
-        raise OptionError("face landmarks coincide: no similarity transform maps them to the template")
+        raise FaceError("face landmarks coincide: no similarity transform maps them to the template")
     return np.asarray(matrix, dtype=np.float64)
+
+
+def _warp(image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    scale = float(np.hypot(*matrix[:, 0]))
+    if scale < 0.5:
+        # A warp reads single pixels, so a face much larger than the crop would alias: average it down to twice first.
+        rows, columns = (max(1, round(side * 2 * scale)) for side in image.shape[:2])
+        shrink = np.array([columns / image.shape[1], rows / image.shape[0]])
+        image = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        # Pixel x of the original lies at (x + 1/2) shrink - 1/2 of the reduced image.
+        shift = matrix[:, 2] + matrix[:, :2] @ (0.5 / shrink - 0.5)
+        matrix = np.column_stack([matrix[:, :2] / shrink, shift])
+    crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
+    return np.asarray(crop, dtype=np.uint8)
 
 
 def _crop_box(image: NDArray[np.uint8], box: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
     # The margin is given in pixels of the finished crop, so it grows with the box.
     margin = (box[2:] - box[:2]) * MTCNN_MARGIN / (size - MTCNN_MARGIN) / 2
-    left, top = np.maximum(box[:2] - margin, 0).astype(int)
+    left, top = np.clip(box[:2] - margin, 0, np.array(image.shape[1::-1]) - 1).astype(int)
     right, bottom = np.minimum(box[2:] + margin, image.shape[1::-1]).astype(int)
     crop = image[top : max(bottom, top + 1), left : max(right, left + 1)]
     resized = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)

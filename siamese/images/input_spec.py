@@ -1,6 +1,6 @@
 """What an encoder expects of an image: the one place that decides preprocessing."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Alignment = Literal["arcface-112", "mtcnn-160", "none"]
 Interpolation = Literal["bilinear", "bicubic"]
 Fit = Literal["crop", "pad", "stretch"]
+Side = Annotated[int, Field(ge=1)]
+Deviation = Annotated[float, Field(gt=0)]
 
 
 class InputSpec(BaseModel):
@@ -31,10 +33,10 @@ class InputSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: tuple[int, int] = Field(description="height, width")
+    size: tuple[Side, Side] = Field(description="height, width")
     channels: Literal["RGB", "BGR"] = "RGB"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[Deviation, Deviation, Deviation] = (0.5, 0.5, 0.5)
     interpolation: Interpolation = "bilinear"
     fit: Fit = "crop"
     alignment: Alignment = "none"

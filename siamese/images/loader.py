@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from siamese.errors import ImageError, unknown_name
+from siamese.errors import ImageError, OptionError, unknown_name
 from siamese.images.decode import decode
-from siamese.images.faces import Face, FaceChoice, align_face, choose_face, is_aligned
+from siamese.images.faces import Face, FaceChoice, align_face, check_face_choice, choose_face, is_aligned
 from siamese.images.input_spec import InputSpec
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ImageLoader:
         workers: threads that decode; None for one a core.
 
     Raises:
-        OptionError: an unknown value of `align`.
+        OptionError: an unknown value of `align` or `face`, or `yes` for a specification without a template.
     """
 
     def __init__(
@@ -58,14 +58,15 @@ class ImageLoader:
         spec: InputSpec,
         *,
         align: AlignChoice = "auto",
-        face: FaceChoice = "largest",
+        face: FaceChoice = "auto",
         device: str = "cpu",
         workers: int | None = None,
     ) -> None:
         if align not in ("auto", "yes", "no"):
             raise unknown_name("value of --align", align, ("auto", "yes", "no"))
         if align == "yes" and spec.alignment == "none":
-            raise unknown_name("alignment for this model, whose input needs none:", "yes", ("auto", "no"))
+            raise OptionError("--align yes: this model's input has no face template; use --align auto or no")
+        check_face_choice(face)
         self.spec = spec
         self.align = align
         self.face = face
