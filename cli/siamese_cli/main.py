@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from siamese.device import keep_freed_memory
 from siamese.errors import SiameseError
 from siamese_cli.align import align
 from siamese_cli.compare import compare
@@ -75,11 +76,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         kind = type(error).__name__
         return _fail(f"internal error: {kind}: {error} (SIAMESE_DEBUG=1 shows where; please report it)", INTERNAL)
+    if code == INTERRUPTED:  # newer typer turns the interruption into its exit code by itself
+        return _fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else DONE
 
 
 def main() -> None:
     """Entry point of `siamese`."""
+    keep_freed_memory()
     sys.exit(run())
 
 

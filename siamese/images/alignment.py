@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from siamese.atomic import atomic_path
+from siamese.device import keep_freed_memory
 from siamese.errors import DataError, ImageError, OptionError
 from siamese.images.catalog import walk_images
 from siamese.images.decode import decode
@@ -138,6 +139,7 @@ def _one_thread() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and stops its workers in order
     torch.set_num_threads(1)
+    keep_freed_memory()
     cv2.setNumThreads(1)
 
 

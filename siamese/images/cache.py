@@ -11,7 +11,8 @@ from siamese.progress import progress
 
 # Up to here pixels live in memory; beyond, in a file that the system pages in and out.
 MEMORY_LIMIT = 2 << 30
-BATCH = 64
+# Images decoded at a time: bounds what full-size photographs take before they are reduced.
+BATCH = 16
 
 
 class PixelCache:

@@ -66,7 +66,7 @@ def decode(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.
                 raise ImageError(f"{where}: {kind} pixels have no fixed range; expected 8 or 16 bits")
             return _to_rgb(_upright(image))
         except DAMAGE as error:
-            raise ImageError(f"{where}: damaged or truncated image ({_clean(error)}); replace the file") from error
+            raise _damaged(where, error) from error
 
 
 def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -85,13 +85,19 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.I
     except Image.DecompressionBombError as error:
         raise ImageError(f"{where}: more than {max_pixels:,} pixels; reduce the image first") from error
     except DAMAGE as error:
-        raise ImageError(f"{where}: cannot be read ({_clean(error)})") from error
+        if isinstance(error, OSError) and error.errno is not None:  # the system's word, not Pillow's on the content
+            raise ImageError(f"{where}: cannot be read ({_clean(error)})") from error
+        raise _damaged(where, error) from error
     width, height = image.size
     if width * height > max_pixels:
         image.close()
         message = f"{where}: {width} x {height} pixels, more than {max_pixels:,}; reduce the image first"
         raise ImageError(message)
     return image
+
+
+def _damaged(where: str, error: Exception) -> ImageError:
+    return ImageError(f"{where}: damaged or truncated image ({_clean(error)}); replace the file")
 
 
 def _formats() -> list[str]:

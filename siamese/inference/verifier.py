@@ -107,12 +107,12 @@ class Verifier:
         """Thresholds that travel with the model; none for an untouched encoder."""
         return () if self.card is None else self.card.operating_points
 
-    def embed(self, sources: Sequence[Path | bytes], *, batch: int = 64) -> Embeddings:
+    def embed(self, sources: Sequence[Path | bytes], *, batch: int | None = None) -> Embeddings:
         """Embed images, each once; the caller passes unique ones.
 
         Args:
             sources: paths, or image files as bytes.
-            batch: images at a time.
+            batch: images at a time; None for what suits the device.
         """
         return embed_sources(self.network, self._loader, sources, device=self.device, batch=batch)
 

@@ -1,6 +1,6 @@
 """Embedding images, each unique one once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from siamese.images.loader import ImageLoader, Outcome
 from siamese.model.network import SiameseNetwork
 from siamese.progress import progress
 
-BATCH = 64
+# On a CPU more images at a time gain nothing and cost memory; a GPU wants to be filled.
+CPU_BATCH, GPU_BATCH = 16, 128
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ class Embeddings:
 
 @torch.inference_mode()
 def embed_pixels(
-    network: SiameseNetwork, pixels: NDArray[np.uint8], *, device: str = "cpu", batch: int = BATCH
+    network: SiameseNetwork, pixels: NDArray[np.uint8], *, device: str = "cpu", batch: int | None = None
 ) -> NDArray[np.float32]:
     """Embed prepared pixels: (N, H, W, 3) uint8 RGB to (N, D) float32, rows of unit length.
 
     The network is put in evaluation for the call and left as it was found.
     """
+    batch = batch or default_batch(device)
     training = network.training
     network.eval()
     vectors = np.zeros((len(pixels), network.embedding_dim), np.float32)
@@ -57,7 +59,7 @@ def embed_sources(
     sources: Sequence[Path | bytes],
     *,
     device: str = "cpu",
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> Embeddings:
     """Load and embed images in batches; memory holds one batch of pixels and the embeddings.
 
@@ -66,11 +68,15 @@ def embed_sources(
         loader: made for the network's input specification.
         sources: paths, or files as bytes; the caller passes each image once.
         device: where the network runs.
-        batch: images at a time.
+        batch: images at a time; None for what suits the device.
     """
+    batch = batch or default_batch(device)
     vectors = np.zeros((len(sources), network.embedding_dim), np.float32)
     outcomes: list[Outcome] = []
-    for start in progress(_starts(len(sources), batch), "embedding", -(-len(sources) // batch), "batch"):
+    starts: Iterable[int] = range(0, len(sources), batch)
+    if len(sources) > batch:
+        starts = progress(starts, f"embedding {len(sources)} images", unit=f"x{batch}")
+    for start in starts:
         pixels, done = loader.load(sources[start : start + batch])
         usable = np.array([outcome.status == "ok" for outcome in done], dtype=bool)
         if usable.any():
@@ -80,5 +86,6 @@ def embed_sources(
     return Embeddings(vectors, outcomes)
 
 
-def _starts(count: int, batch: int) -> Iterator[int]:
-    return iter(range(0, count, batch))
+def default_batch(device: str) -> int:
+    """Images at a time that suit a device."""
+    return CPU_BATCH if device == "cpu" else GPU_BATCH

@@ -42,9 +42,12 @@ class Validation:
         left, right = self.tuples.rows.T
         return pair_similarity(vectors[left], vectors[right])
 
-    def measure(self, network: SiameseNetwork) -> ValidationFigures:
-        """AUC, EER and two-fold cross-fitted accuracy."""
-        measured = measure_cross_fitted(self.scores(network), self.same)
+    def measure(self, network: SiameseNetwork) -> ValidationFigures | None:
+        """AUC, EER and two-fold cross-fitted accuracy; None for a network whose weights are not finite any more."""
+        scores = self.scores(network)
+        if not np.isfinite(scores).all():
+            return None
+        measured = measure_cross_fitted(scores, self.same)
         return ValidationFigures(auc=measured.auc, accuracy=measured.accuracy, eer=measured.eer)
 
     def operating_points(self, network: SiameseNetwork) -> tuple[OperatingPoint, ...]:

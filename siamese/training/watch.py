@@ -53,9 +53,11 @@ class BestKeeper(Callback):
         row = self.history[epoch]
         return ValidationFigures(auc=row["auc"], accuracy=row["accuracy"], eer=row["eer"])
 
-    def record(self, network: SiameseNetwork, loss: float = float("nan")) -> None:
-        """Measure a network, and keep its weights if it is the best so far."""
+    def record(self, network: SiameseNetwork, loss: float = float("nan")) -> bool:
+        """Measure a network, and keep its weights if it is the best so far; False if its weights are not finite."""
         figures = self._validation.measure(network)
+        if figures is None:
+            return False
         self.history.append({"epoch": len(self.history), "loss": loss, **figures.model_dump()})
         if self.best_epoch == len(self.history) - 1:
             state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -66,6 +68,7 @@ class BestKeeper(Callback):
         writer.writeheader()
         writer.writerows(self.history)
         write_text(self._folder / HISTORY, table.getvalue())
+        return True
 
     def operating_points(self, network: SiameseNetwork) -> tuple[OperatingPoint, ...]:
         """Thresholds of a network fitted on the validation pairs."""
@@ -91,7 +94,10 @@ class BestKeeper(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Measure; then, if the epoch was whole, write the checkpoint that `--resume` continues from."""
         loss = float(trainer.callback_metrics.get("loss", float("nan")))
-        self.record(pl_module.network, loss)
+        if not self.record(pl_module.network, loss):
+            log.warning("the weights are no longer finite numbers: training ends with the best so far; lower --lr")
+            trainer.should_stop = True
+            return
         row, epochs = self.history[-1], trainer.max_epochs
         log.info(
             "epoch %d/%s: loss %.4f, validation AUC %.4f, accuracy %.4f, EER %.4f%s",

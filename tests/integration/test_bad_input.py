@@ -80,7 +80,7 @@ def test_a_row_that_names_a_missing_file_is_given_by_its_line(
     frame.to_csv(file, index=False)
     for command in (
         ("evaluate", model, "--root", faces, "--pairs", file),
-        ("train", faces, *TRAIN, "--pairs", file, "-o", tmp_path / "out"),
+        ("train", faces, "--encoder", ENCODER, "--pairs", file, "-o", tmp_path / "out"),
     ):
         refused(siamese(*command), file, "line 5", "right", "person_001/999.jpg")
 
