@@ -19,6 +19,8 @@ class TrainConfig(BaseModel):
         val_pairs: pair file to validate on; None carves `val_share` of the identities out.
         val_share: share of identities for validation, at least two of them.
         num_pairs: training pairs (or triplets) to make; None for as many as there are images.
+        ratio: genuine to impostor among the training pairs that are made; None for 1:9 when the encoder already is a
+            verifier, else 1:1.
         identity_depth: levels of folders that name an identity.
         identities: text file with the identities to use; None for all.
         encoder: `NAME`, `NAME@TAG` or `NAME@FILE`.
@@ -47,6 +49,7 @@ class TrainConfig(BaseModel):
     val_pairs: Path | None = None
     val_share: float = Field(default=0.1, gt=0, lt=1)
     num_pairs: int | None = Field(default=None, ge=1)
+    ratio: str | None = None
     identity_depth: int = Field(default=1, ge=1)
     identities: Path | None = None
     encoder: str = "inception_resnet_v1"

@@ -22,6 +22,9 @@ def train(
     val_pairs: Annotated[Path | None, typer.Option(help="Pair file to validate on [identities carved out].")] = None,
     val_share: Annotated[float | None, typer.Option(help="Share of identities carved out. [0.1]")] = None,
     num_pairs: Annotated[int | None, typer.Option(help="Pairs or triplets to make [as many as images].")] = None,
+    ratio: Annotated[
+        str | None, typer.Option(help="Genuine to impostor pairs to make [1:9 on a face verifier, else 1:1].")
+    ] = None,
     identity_depth: Annotated[int | None, typer.Option(help="Levels of folders that name an identity. [1]")] = None,
     identities: Annotated[Path | None, typer.Option(help="Use only the identities in this text file.")] = None,
     encoder: Annotated[

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from siamese.progress import log, progress
 REPORT = "align.csv"
 # Images handed to a process at a time; also the largest batch of one detection.
 CHUNK = 32
+# Seconds between savings of the report: what a killed run does twice at most.
+SAVE_EVERY = 30.0
 POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 COLUMNS = [
     *("path", "status", "detail", "faces", "score", "left", "top", "right", "bottom"),
@@ -82,14 +85,23 @@ def align_folder(job: AlignJob, *, workers: int | None = None) -> pd.DataFrame:
     if len(todo) < len(paths):
         log.info("%d of %d images were aligned before", len(paths) - len(todo), len(paths))
     chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
+    saved = time.monotonic()
     try:
         finished = _run(job, chunks, workers or _default_workers(job.device))
         for done in progress(finished, f"aligning {len(todo)} images", len(chunks), f"x{CHUNK}"):
             rows.update((str(row["path"]), row) for row in done)
+            if time.monotonic() - saved > SAVE_EVERY:
+                _write_report(report, paths, rows)
+                saved = time.monotonic()
     finally:  # an interrupted run keeps what it finished
-        frame = pd.DataFrame([rows[path] for path in paths if path in rows], columns=COLUMNS).astype(TYPES)
-        with atomic_path(report) as temporary:
-            frame.to_csv(temporary, index=False, lineterminator="\n")
+        frame = _write_report(report, paths, rows)
+    return frame
+
+
+def _write_report(report: Path, paths: list[str], rows: dict[str, dict[str, object]]) -> pd.DataFrame:
+    frame = pd.DataFrame([rows[path] for path in paths if path in rows], columns=COLUMNS).astype(TYPES)
+    with atomic_path(report) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
     return frame
 
 
@@ -151,6 +163,7 @@ def align_chunk(job: AlignJob, paths: list[str]) -> list[dict[str, object]]:
     images: list[NDArray[np.uint8]] = []
     readable: list[dict[str, object]] = []
     for row, path in zip(rows, paths, strict=True):
+        (job.target / path).unlink(missing_ok=True)  # a crop that is there afterwards is of this run
         try:
             images.append(decode(job.source / path))
             readable.append(row)

@@ -17,10 +17,11 @@ class Contrastive:
     equation 4 (there with a factor of one half and the opposite label).
 
     Attributes:
-        margin: m, the distance beyond which an impostor pair costs nothing, in (0, 2].
+        margin: m, the distance beyond which an impostor pair costs nothing, in (0, 2]. The default is just below the
+            sqrt(2) of orthogonal embeddings: where a pretrained verifier has its impostor pairs already.
     """
 
-    margin: float = 1.0
+    margin: float = 1.4
     needs: ClassVar[type] = PairIndex
 
     def __post_init__(self) -> None:

@@ -90,7 +90,9 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False, force: boo
     if resume:
         pairs = kept_pairs(config, run)
     else:
-        pairs = prepare_pairs(config, triplets=objective.needs is TripletIndex, folder=run)
+        # A verifier gains from more impostors: genuine pairs alone pull its space together (docs/decisions.md).
+        ratio = "1:9" if _is_verifier(encoder) else "1:1"
+        pairs = prepare_pairs(config, triplets=objective.needs is TripletIndex, folder=run, ratio=ratio)
         write_text(run / CONFIG, config.model_dump_json(indent=2) + "\n")
     data = _read_images(config, network, pairs, device, run)
     try:
@@ -146,10 +148,13 @@ def _check_folder(folder: Path, config: TrainConfig, *, resume: bool, force: boo
         raise OptionError(f"-o {folder}: is a file; choose a folder")
 
 
-def _build(encoder: Encoder, config: TrainConfig) -> SiameseNetwork:
+def _is_verifier(encoder: Encoder) -> bool:
     # An aligned face template means that the weights were trained to verify; ImageNet's were not.
-    verifier = encoder.pretrained and encoder.input_spec.alignment != "none"
-    head = config.head or ("identity-start" if verifier else "mlp")
+    return encoder.pretrained and encoder.input_spec.alignment != "none"
+
+
+def _build(encoder: Encoder, config: TrainConfig) -> SiameseNetwork:
+    head = config.head or ("identity-start" if _is_verifier(encoder) else "mlp")
     network = SiameseNetwork(encoder, head, config.embedding_dim)
     freeze = config.freeze or ("all" if encoder.pretrained else "none")
     network.freeze(freeze)
@@ -222,8 +227,10 @@ def _fit(
     trainer = _trainer(config, callbacks, device)
     network.train()
     with stoppable(trainer, callbacks[1]), warnings.catch_warnings():
-        # Few workers are a choice here (pixels are in memory), and a GPU left idle was asked for.
-        warnings.filterwarnings("ignore", message=".*(does not have many workers|GPU available but not used).*")
+        # Few workers are a choice here (pixels are in memory), so is a GPU left idle, and frozen modules stay in
+        # evaluation on purpose.
+        for message in (".*does not have many workers.*", "GPU available but not used.*", ".*in eval mode.*"):
+            warnings.filterwarnings("ignore", message=message)
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
 
 

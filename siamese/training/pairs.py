@@ -10,9 +10,11 @@ from siamese.config import TrainConfig
 from siamese.errors import DataError, OptionError, PairFileError
 from siamese.images.alignment import failed_alignments
 from siamese.images.catalog import Catalog, read_catalog
+from siamese.losses.batch import TripletIndex
+from siamese.losses.registry import parse_objective
 from siamese.pairing.formats import kind_of, read_pairs, read_triplets, write_pairs, write_triplets
 from siamese.pairing.sampling import sample_pairs, sample_triplets
-from siamese.pairing.splits import split_identities
+from siamese.pairing.splits import parse_ratio, split_identities
 from siamese.pairing.table import PAIR_COLUMNS, TRIPLET_COLUMNS, check_files_exist, pair_counts, unique_images
 from siamese.progress import log
 
@@ -34,11 +36,17 @@ class RunPairs:
     val: pd.DataFrame
 
 
-def prepare_pairs(config: TrainConfig, *, triplets: bool, folder: Path) -> RunPairs:
+def prepare_pairs(config: TrainConfig, *, triplets: bool, folder: Path, ratio: str = "1:1") -> RunPairs:
     """Read or make the pairs of a run, and keep them in `folder` as `train.csv` and `val.csv`.
 
     Without `pairs`, training pairs (or triplets) are drawn from the catalog; without `val_pairs`, a share of the
     identities is carved out for validation first, and training rows that show one of them are left out.
+
+    Args:
+        config: of the run.
+        triplets: whether the loss needs triplets.
+        folder: where the pairs are kept.
+        ratio: genuine to impostor among training pairs that are made, where the configuration names none.
 
     Raises:
         DataError, PairFileError: as `read_catalog`, the readers and the samplers do; identities that are needed and
@@ -59,7 +67,7 @@ def prepare_pairs(config: TrainConfig, *, triplets: bool, folder: Path) -> RunPa
             catalog, val = _carve_validation(config, catalog)
         else:
             catalog = _without(catalog, val)
-        train = _draw(config, catalog, triplets) if given is None else _only_among(given, catalog)
+        train = _draw(config, catalog, triplets, ratio) if given is None else _only_among(given, catalog)
     else:
         train = given
         shared = set(unique_images(train)) & set(unique_images(val))
@@ -89,6 +97,8 @@ def _check_options(config: TrainConfig) -> None:
     """An option that the others leave nothing to do is a mistake, and never passed over."""
     if config.pairs is not None and config.num_pairs is not None:
         raise OptionError("--num-pairs: says how many pairs to make, and --pairs gives them; leave one of them out")
+    if config.ratio is not None and (config.pairs is not None or parse_objective(config.loss).needs is TripletIndex):
+        raise OptionError("--ratio: is for pairs to be made, and none are made here; leave it out")
     if config.val_pairs is None:
         return
     if config.val_share != TrainConfig.model_fields["val_share"].default:
@@ -163,18 +173,19 @@ def _only_among(given: pd.DataFrame, catalog: Catalog) -> pd.DataFrame:
         raise DataError(f"no row of {len(given)} is left beside the validation identities; give --val-pairs")
     if not inside.all():
         log.info(
-            "%d of %d rows show an identity that is validated on, or not chosen, and are left out",
+            "%d of %d rows show an identity validated on or not chosen: left out",
             int((~inside).sum()),
             len(given),
         )
     return given[inside].reset_index(drop=True)
 
 
-def _draw(config: TrainConfig, catalog: Catalog, triplets: bool) -> pd.DataFrame:
+def _draw(config: TrainConfig, catalog: Catalog, triplets: bool, ratio: str) -> pd.DataFrame:
     if triplets:
         frame = sample_triplets(catalog.images, num_triplets=config.num_pairs, seed=config.seed)
     else:
-        frame = sample_pairs(catalog.images, num_pairs=config.num_pairs, seed=config.seed)
+        kinds = parse_ratio(config.ratio or ratio)
+        frame = sample_pairs(catalog.images, num_pairs=config.num_pairs, ratio=kinds, seed=config.seed)
     # Rows are shuffled. As many of them as there are images show each image two or three times an epoch.
     return frame if config.num_pairs is not None else frame.head(len(catalog.images))
 

@@ -70,7 +70,7 @@ def test_identity_start_scores_exactly_like_the_features(width: int | None) -> N
     head = create_head("identity-start", 24, width)
     embeddings = head(features())
     torch.testing.assert_close(similarities(embeddings), similarities(features()), rtol=0, atol=1e-6)
-    torch.testing.assert_close(embeddings[:, :24], features(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(embeddings[:, :24], F.normalize(features(), dim=1), rtol=0, atol=1e-6)
     assert torch.count_nonzero(embeddings[:, 24:]) == 0
 
 
@@ -93,14 +93,16 @@ def test_identity_start_learns_in_every_layer_after_one_step() -> None:
     assert (similarities(head(features())) - similarities(features())).abs().max() > 1e-3
 
 
-def test_identity_start_is_the_skip_plus_the_residual() -> None:
+def test_identity_start_is_the_unit_features_plus_the_residual() -> None:
     head = create_head("identity-start", 24, 30)
     torch.manual_seed(0)
     for parameter in head.parameters():
         nn.init.normal_(parameter, std=0.1)
     state = head.state_dict()
-    hidden = F.relu(features() @ state["residual.0.weight"].T + state["residual.0.bias"])
-    expected = features() @ state["skip.weight"].T + hidden @ state["residual.2.weight"].T + state["residual.2.bias"]
+    unit = features() / features().norm(dim=1, keepdim=True)
+    hidden = F.relu(unit @ state["residual.0.weight"].T + state["residual.0.bias"])
+    expected = torch.cat([unit, torch.zeros(len(unit), 6)], dim=1)
+    expected = expected + hidden @ state["residual.2.weight"].T + state["residual.2.bias"]
     torch.testing.assert_close(head(features()), expected)
 
 

@@ -37,11 +37,12 @@ def test_value_is_the_papers_at_a_given_angle(angle: float, margin: float) -> No
     assert loss(embeddings, pairs((0, 1, 0))).item() == pytest.approx(max(0.0, margin - distance) ** 2, abs=5e-6)
 
 
-def test_default_margin_is_one() -> None:
-    assert Contrastive().margin == 1.0
-    embeddings = at_angles(0, 30, 60, 61)
-    assert Contrastive()(embeddings, pairs((0, 1, 0))).item() == pytest.approx((1 - 2 * math.sin(math.pi / 12)) ** 2)
-    # At 60 degrees two unit vectors are exactly 1 apart.
+def test_default_margin_lets_orthogonal_embeddings_be() -> None:
+    assert Contrastive().margin == 1.4
+    embeddings = at_angles(0, 30, 90, 120)
+    near = Contrastive()(embeddings, pairs((0, 1, 0))).item()
+    assert near == pytest.approx((1.4 - 2 * math.sin(math.pi / 12)) ** 2)
+    # At 90 degrees two unit vectors are sqrt(2) apart.
     assert Contrastive()(embeddings, pairs((0, 2, 0), (0, 3, 0))).item() == pytest.approx(0.0, abs=1e-12)
 
 
@@ -95,7 +96,7 @@ def test_gradient_is_finite_where_embeddings_coincide(dtype: torch.dtype, angle:
     (gradient,) = torch.autograd.grad(loss, embeddings)
     assert torch.isfinite(gradient).all()
     # Coincident impostors pay the whole margin, coincident genuine pairs nothing.
-    assert loss.item() == pytest.approx(2 / 3, abs=1e-3)
+    assert loss.item() == pytest.approx(1.4**2 * 2 / 3, abs=1e-3)
 
 
 def test_a_step_against_the_gradient_pulls_genuine_and_pushes_impostor_pairs() -> None:

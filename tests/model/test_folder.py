@@ -189,7 +189,6 @@ def test_a_missing_file_is_named(saved: Path) -> None:
     ("changes", "message"),
     [
         ({"colour": "red"}, "colour: Extra inputs are not permitted"),
-        ({"format": 2}, "format: Input should be 1"),
         ({"embedding_dim": "wide"}, "embedding_dim: Input should be a valid integer"),
         ({"encoder": {"name": "mobilefacenet"}}, "encoder.feature_dim: Field required"),
         ({"operating_points": [{"name": "eer"}]}, "operating_points.0.threshold: Field required"),
@@ -331,3 +330,9 @@ def test_saving_again_replaces_the_model(saved: Path) -> None:
     other = build("mobilefacenet", "linear", 8)
     save_model(saved, other, card_of(other))
     assert torch.equal(load_model(saved)[0](images()), other(images()))
+
+
+def test_a_folder_of_a_newer_version_says_so(saved: Path) -> None:
+    edit_card(saved, format=2)
+    with pytest.raises(ModelError, match=r"model\.json: model folder of format 2, expected 1; use the version"):
+        load_model(saved)

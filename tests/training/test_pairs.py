@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from siamese.config import TrainConfig, make_train_config
-from siamese.errors import DataError, PairFileError
+from siamese.errors import DataError, OptionError, PairFileError
 from siamese.images.catalog import read_catalog
 from siamese.pairing.formats import read_pairs, read_triplets, write_pairs, write_triplets
 from siamese.pairing.sampling import sample_pairs, sample_triplets
@@ -32,7 +32,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def config(data: Path, **values: Any) -> TrainConfig:
-    return make_train_config({"data": data, "val_share": 0.3, **values})
+    carved = {} if "val_pairs" in values else {"val_share": 0.3}
+    return make_train_config({"data": data, **carved, **values})
 
 
 def images_of(data: Path, *identities: int) -> pd.DataFrame:
@@ -131,7 +132,7 @@ def test_given_pairs_lose_the_rows_that_show_a_validation_identity(
     same_table(run.train, table[~(sides[0] | sides[1])])
     lost = 60 - len(run.train)
     assert 0 < lost < 60
-    assert f"{lost} of 60 rows show a validation identity and are left out" in caplog.messages
+    assert f"{lost} of 60 rows show an identity validated on or not chosen: left out" in caplog.messages
     check_kept(run, configuration, tmp_path / "run")
 
 
@@ -339,3 +340,24 @@ def test_resuming_without_the_kept_files_names_the_one_that_is_gone(data: Path, 
     (tmp_path / "run" / VAL_FILE).unlink()
     with pytest.raises(PairFileError, match=rf"^{re.escape(str(tmp_path / 'run' / VAL_FILE))}: no such file"):
         kept_pairs(configuration, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pairs": "p.csv", "num_pairs": 5}, "--num-pairs: .* and --pairs gives them"),
+        ({"pairs": "p.csv", "ratio": "1:2"}, "--ratio: is for pairs to be made"),
+        ({"loss": "triplet", "ratio": "1:2"}, "--ratio: is for pairs to be made"),
+        ({"val_pairs": "v.csv", "val_share": 0.2}, "--val-share: .* and --val-pairs gives"),
+        ({"pairs": "p.csv", "val_pairs": "v.csv", "identities": "i.txt"}, "--identities: .* give them all"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(data: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        prepare_pairs(config(data, **options), triplets=False, folder=data / "run")
+
+
+def test_the_ratio_of_the_configuration_goes_before_that_of_the_encoder(data: Path, tmp_path: Path) -> None:
+    for ratio, default, genuine in ((None, "1:3", 5), ("1:1", "1:3", 10)):
+        run = prepare_pairs(config(data, ratio=ratio, num_pairs=20), triplets=False, folder=tmp_path, ratio=default)
+        assert int(run.train["same"].sum()) == genuine
