@@ -30,6 +30,20 @@ from siamese.pairing.splits import split_identities
 from siamese.pairing.table import unique_images
 from siamese.training.batches import batch_index
 
+
+class TrainedIdentity(nn.Module):
+    """z = W0 x + MLP(x) with W0 trained too: what the identity-start head was first designed to be."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.skip = nn.Linear(width, width, bias=False)
+        nn.init.eye_(self.skip.weight)
+        self.residual = create_head("identity-start", width).residual
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.skip(features) + self.residual(features)
+
+
 SETTINGS = [
     # head, loss, genuine : impostor
     ("identity-start", "contrastive", (1, 1)),
@@ -37,6 +51,7 @@ SETTINGS = [
     ("identity-start", "contrastive", (1, 9)),
     ("identity-start", "contrastive+margin=1.0", (1, 4)),
     ("identity-start", "triplet", (1, 1)),
+    ("trained-identity", "triplet", (1, 1)),
     ("mlp", "contrastive", (1, 9)),
     ("mlp", "triplet", (1, 1)),
 ]
@@ -77,7 +92,9 @@ def figures(data: Data, head: nn.Module) -> tuple[float, float, float]:
 
 def run(data: Data, name: str, loss: str, ratio: tuple[int, int], seed: int) -> list[tuple[float, float, float]]:
     torch.manual_seed(seed)
-    objective, head = parse_objective(loss), create_head(name, data.features.shape[1])
+    width = data.features.shape[1]
+    objective = parse_objective(loss)
+    head = TrainedIdentity(width) if name == "trained-identity" else create_head(name, width)
     count = len(data.train)
     if objective.needs is TripletIndex:
         table = sample_triplets(data.train, num_triplets=count, seed=seed)
@@ -114,7 +131,7 @@ def main() -> None:
             best = int(np.argmax([row[0] for row in history]))
             line = "validation AUC {:.4f} (best) {:.4f} (last), DevTest AUC {:.4f}, accuracy {:.3f}"
             row = line.format(history[best][0], history[-1][0], *history[best][1:])
-            print(f"{name:15} {loss:24} {ratio[0]}:{ratio[1]} seed {seed}: epoch {best:2} {row}", flush=True)
+            print(f"{name:16} {loss:24} {ratio[0]}:{ratio[1]} seed {seed}: epoch {best:2} {row}", flush=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class IdentityStartHead(nn.Module):
 
     Before the first step it therefore scores exactly like the encoder alone, and training starts from the pretrained
     verifier instead of from noise (the zero-initialised residual of Goyal et al. 2017 and Zhang et al. 2019). The
-    identity stays fixed: letting it train too lost half a point of accuracy on LFW's View 1 (docs/decisions.md).
+    identity stays fixed: letting it train too loses accuracy on new pairs (docs/results.md).
 
     Args:
         feature_dim: width of the features.
