@@ -3,7 +3,6 @@
 `model.safetensors` holds the weights, `model.json` everything needed to use them. Nothing in it is ever unpickled.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from siamese.atomic import atomic_path, write_text
+from siamese.encoders.download import sha256_of
 from siamese.encoders.registry import create_untrained
 from siamese.encoders.weights import WeightsRecord
 from siamese.errors import ModelError, SiameseError
@@ -100,7 +100,7 @@ def save_model(folder: Path, network: SiameseNetwork, card: ModelCard) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(folder / WEIGHTS) as temporary:
         save_file(state, temporary)
-        digest = file_sha256(temporary)
+        digest = sha256_of(temporary)
     write_text(folder / CARD, card.model_copy(update={"sha256": digest}).model_dump_json(indent=2) + "\n")
 
 
@@ -136,7 +136,7 @@ def load_model(folder: Path) -> tuple[SiameseNetwork, ModelCard]:
     path = folder / WEIGHTS
     if not path.is_file():
         raise ModelError(f"{folder}: no {WEIGHTS}; the model folder is incomplete, copy it again")
-    digest = file_sha256(path)
+    digest = sha256_of(path)
     if digest != card.sha256:
         raise ModelError(
             f"{path}: changed since it was saved (SHA-256 {digest[:12]}..., expected {card.sha256[:12]}...); "
@@ -152,9 +152,3 @@ def load_model(folder: Path) -> tuple[SiameseNetwork, ModelCard]:
     encoder.weights = card.encoder.weights
     encoder.pretrained = True
     return network.eval(), card
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from siamese.encoders import create_encoder
+from siamese.encoders.download import sha256_of
 from siamese.encoders.weights import WeightsRecord
 from siamese.errors import ModelError
 from siamese.evaluation.operating_points import OperatingPoint
@@ -22,7 +23,6 @@ from siamese.model.folder import (
     TrainingCard,
     ValidationFigures,
     describe_encoder,
-    file_sha256,
     load_model,
     read_card,
     save_model,
@@ -72,7 +72,7 @@ def edit_card(folder: Path, **changes: Any) -> None:
 def rewrite_weights(folder: Path, state: dict[str, Tensor]) -> None:
     """Other weights, and a card that vouches for them."""
     save_file(state, folder / "model.safetensors")
-    edit_card(folder, sha256=file_sha256(folder / "model.safetensors"))
+    edit_card(folder, sha256=sha256_of(folder / "model.safetensors"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -153,12 +153,12 @@ def test_loading_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("place", [0, 8, 1000, -1])
 def test_one_changed_byte_in_the_weights_is_noticed(saved: Path, place: int) -> None:
     weights = saved / "model.safetensors"
-    expected = file_sha256(weights)
+    expected = sha256_of(weights)
     data = bytearray(weights.read_bytes())
     data[place] ^= 1
     weights.write_bytes(data)
     message = (
-        f"{weights}: changed since it was saved (SHA-256 {file_sha256(weights)[:12]}..., expected "
+        f"{weights}: changed since it was saved (SHA-256 {sha256_of(weights)[:12]}..., expected "
         f"{expected[:12]}...); copy the model folder again"
     )
     with pytest.raises(ModelError, match=f"^{re.escape(message)}$"):
@@ -290,7 +290,7 @@ def test_a_pickle_in_the_place_of_the_weights_is_refused_and_never_run(
     with pytest.raises(ModelError, match=r"model\.safetensors: changed since it was saved"):
         load_model(saved)
     # Nor if the card was forged to vouch for it.
-    edit_card(saved, sha256=file_sha256(weights))
+    edit_card(saved, sha256=sha256_of(weights))
     with pytest.raises(ModelError, match=r"the weights do not fit model\.json \(.*copy the folder again$"):
         load_model(saved)
     assert not trace.exists()
