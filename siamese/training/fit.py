@@ -229,7 +229,8 @@ def _fit(
     with stoppable(trainer, callbacks[1]), warnings.catch_warnings():
         # Few workers are a choice here (pixels are in memory), so is a GPU left idle, and frozen modules stay in
         # evaluation on purpose.
-        for message in (".*does not have many workers.*", "GPU available but not used.*", ".*in eval mode.*"):
+        quiet = (".*does not have many workers.*", "GPU available but not used.*", ".*in eval mode.*", ".*LeafSpec.*")
+        for message in quiet:
             warnings.filterwarnings("ignore", message=message)
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
 
