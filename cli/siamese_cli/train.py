@@ -59,7 +59,7 @@ def train(
     config: Annotated[Path | None, typer.Option(help="Options from a TOML or JSON file.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")] = Path("model"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in -o.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the model in -o.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the model or the interrupted run in -o.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

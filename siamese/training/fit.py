@@ -74,7 +74,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False, force: boo
         config: what to do.
         folder: the model folder to write.
         resume: go on with the interrupted run in `folder`, whose configuration must be the same.
-        force: replace the model that is in `folder`.
+        force: replace the model, or give up the interrupted run, that is in `folder`.
 
     Raises:
         SiameseError: whatever in the data, the options or the folder makes the run impossible.
@@ -93,6 +93,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False, force: boo
         # A verifier gains from more impostors: genuine pairs alone pull its space together (docs/decisions.md).
         ratio = "1:9" if _is_verifier(encoder) else "1:1"
         pairs = prepare_pairs(config, triplets=objective.needs is TripletIndex, folder=run, ratio=ratio)
+        (run / LAST).unlink(missing_ok=True)  # of a run that --force gave up; it must not be resumed as this one
         write_text(run / CONFIG, config.model_dump_json(indent=2) + "\n")
     data = _read_images(config, network, pairs, device, run)
     try:
@@ -144,6 +145,8 @@ def _check_folder(folder: Path, config: TrainConfig, *, resume: bool, force: boo
                 raise OptionError(f"--resume: the run in {folder} has {option} {was}, now {value}; give the same")
     elif (folder / CARD).exists() and not force:
         raise OptionError(f"-o {folder}: holds a model already; choose another folder, or --force to replace it")
+    elif (folder / RUN / LAST).exists() and not force:
+        raise OptionError(f"-o {folder}: holds an interrupted run; --resume goes on with it, --force starts anew")
     elif folder.exists() and not folder.is_dir():
         raise OptionError(f"-o {folder}: is a file; choose a folder")
 

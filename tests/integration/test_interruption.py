@@ -46,7 +46,9 @@ def test_ctrl_c_keeps_the_best_so_far_and_resume_finishes_the_run(
     assert "Traceback" not in err
 
 
-def test_a_killed_run_resumes_to_the_very_model_of_an_undisturbed_one(faces: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_very_model_of_an_undisturbed_one(
+    siamese: Siamese, faces: Path, tmp_path: Path
+) -> None:
     finish(start("train", faces, *LONG, "-o", tmp_path / "whole"))
     killed = tmp_path / "killed"
     process = start("train", faces, *LONG, "-o", killed)
@@ -54,6 +56,9 @@ def test_a_killed_run_resumes_to_the_very_model_of_an_undisturbed_one(faces: Pat
     process.kill()
     process.communicate()
     assert not (killed / "model.json").exists(), "the run was over before the kill; make it longer"
+    again = siamese("train", faces, *LONG, "-o", killed)
+    assert again.code == 2
+    assert "--resume goes on with it" in again.err
     finish(start("train", faces, *LONG, "-o", killed, "--resume"))
     histories = [pd.read_csv(tmp_path / name / "run" / "history.csv") for name in ("whole", "killed")]
     pd.testing.assert_frame_equal(*histories)
