@@ -10,7 +10,6 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import siamese
 from siamese.atomic import write_text
@@ -135,7 +134,8 @@ def _check_folder(folder: Path, config: TrainConfig, *, resume: bool, force: boo
     if resume:
         if not kept.is_file():
             raise OptionError(f"--resume: {folder} holds no run ({RUN}/{CONFIG} is missing); leave the option out")
-        if (folder / CARD).is_file() and not (folder / RUN / LAST).is_file():
+        # A finished run clears its weights away; one stopped in its first epoch has them, but no checkpoint yet.
+        if (folder / CARD).is_file() and not any((folder / RUN).glob("best-*.safetensors")):
             raise OptionError(f"--resume: the run in {folder} is complete; nothing is left to do")
         before = make_train_config(read_config_file(kept), str(kept))
         for key, value in config.model_dump().items():
@@ -279,7 +279,7 @@ def _card(config: TrainConfig, best: SiameseNetwork, keeper: BestKeeper, data: _
         baseline=keeper.figures(0),
         best=keeper.figures(keeper.best_epoch),
         best_epoch=keeper.best_epoch,
-        images=_count(data.train.rows),
+        images=len(np.unique(data.train.rows)),
         tuples=len(data.train),
         versions={
             "siamese": siamese.__version__,
@@ -294,7 +294,3 @@ def _card(config: TrainConfig, best: SiameseNetwork, keeper: BestKeeper, data: _
         training=training,
         licence=weights.licence if weights is not None else "of its training images",
     )
-
-
-def _count(rows: NDArray[np.int64]) -> int:
-    return len(np.unique(rows))

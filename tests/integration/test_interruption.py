@@ -29,9 +29,7 @@ def finish(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, err
 
 
-def test_ctrl_c_keeps_the_best_so_far_and_resume_finishes_the_run(
-    siamese: Siamese, faces: Path, tmp_path: Path
-) -> None:
+def test_ctrl_c_keeps_the_best_so_far_and_what_resume_needs(siamese: Siamese, faces: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     process = start("train", faces, *LONG, "--epochs", 200, "-o", folder, "--json")
     wait_for_epochs(folder, 1)
@@ -44,6 +42,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_resume_finishes_the_run(
     assert result["best"]["auc"] >= result["baseline"]["auc"]
     assert siamese("evaluate", folder, "--pairs", folder / "run/val.csv", "--root", faces).code == 0
     assert "Traceback" not in err
+    assert list((folder / "run").glob("best-*.safetensors"))
 
 
 def test_a_killed_run_resumes_to_the_very_model_of_an_undisturbed_one(
