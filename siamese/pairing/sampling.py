@@ -26,7 +26,12 @@ Ints = NDArray[np.int64]
 
 
 def sample_pairs(
-    catalog: pd.DataFrame, *, num_pairs: int | None, ratio: tuple[float, float] = (1, 1), seed: int
+    catalog: pd.DataFrame,
+    *,
+    num_pairs: int | None,
+    ratio: tuple[float, float] = (1, 1),
+    seed: int,
+    at_most: int | None = None,
 ) -> pd.DataFrame:
     """Draw genuine and impostor pairs, no pair twice in either order, no image with itself.
 
@@ -36,11 +41,13 @@ def sample_pairs(
 
     Args:
         catalog: a row per image: `path`, `identity`.
-        num_pairs: genuine and impostor pairs together; the genuine share is rounded half up. None asks for
-            5 genuine pairs per image of the catalog, or for all if there are fewer, and for impostors by the
-            ratio; if impostors are too few, all of them and genuine pairs by the ratio.
+        num_pairs: genuine and impostor pairs together; the genuine share is rounded half up. None asks for as
+            many as the catalog carries well: from each identity all its genuine pairs, but no more than the
+            median identity (of those with two images or more) has, at least 5 and at most 5 per image of it;
+            and impostors by the ratio. If impostors are too few, all of them and genuine pairs by the ratio.
         ratio: genuine to impostor, both above 0.
         seed: 0 or more; the same seed gives the same rows.
+        at_most: bounds the number (at least 2) that None stands for; fewer are drawn where there are fewer.
 
     Returns:
         A pair table with `left, right, same, left_identity, right_identity`.
@@ -57,7 +64,7 @@ def sample_pairs(
     index, rng = IdentityIndex.of(catalog), seeded(seed)
     check_ratio(ratio)
     if num_pairs is None:
-        genuine, impostor = default_counts(index, ratio)
+        genuine, impostor = default_counts(index, ratio, at_most=at_most)
     else:
         check_number("--num-pairs", num_pairs)
         genuine = math.floor(num_pairs * ratio[0] / sum(ratio) + 0.5)
@@ -65,7 +72,9 @@ def sample_pairs(
     return draw_pairs(rng, catalog, index, genuine, impostor)
 
 
-def sample_triplets(catalog: pd.DataFrame, *, num_triplets: int | None, seed: int) -> pd.DataFrame:
+def sample_triplets(
+    catalog: pd.DataFrame, *, num_triplets: int | None, seed: int, at_most: int | None = None
+) -> pd.DataFrame:
     """Draw triplets (anchor, another image of its identity, an image of another identity), none twice.
 
     Anchors are spread over identities as in `sample_pairs`; within an identity all its triplets are equally likely.
@@ -74,6 +83,7 @@ def sample_triplets(catalog: pd.DataFrame, *, num_triplets: int | None, seed: in
         catalog: a row per image: `path`, `identity`.
         num_triplets: how many; None asks for 5 per image of the catalog, or for all if there are fewer.
         seed: 0 or more; the same seed gives the same rows.
+        at_most: bounds the number that None stands for.
 
     Returns:
         A triplet table with `anchor, positive, negative, anchor_identity, negative_identity`.
@@ -84,7 +94,7 @@ def sample_triplets(catalog: pd.DataFrame, *, num_triplets: int | None, seed: in
     """
     index, rng = IdentityIndex.of(catalog), seeded(seed)
     if num_triplets is None:
-        num_triplets = default_triplets(index)
+        num_triplets = default_triplets(index, at_most)
     check_number("--num-triplets", num_triplets)
     check_triplet_supply(index, num_triplets)
     totals = triplet_totals(index)

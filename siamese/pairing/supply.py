@@ -28,29 +28,47 @@ def triplet_totals(index: IdentityIndex) -> Ints:
     return index.sizes * (index.sizes - 1) * (index.images - index.sizes)
 
 
-def default_counts(index: IdentityIndex, ratio: tuple[float, float], what: str = "") -> tuple[int, int]:
+def default_counts(
+    index: IdentityIndex, ratio: tuple[float, float], what: str = "", at_most: int | None = None
+) -> tuple[int, int]:
     """How many genuine and impostor pairs a request without a number stands for; see `sampling.sample_pairs`.
 
     Raises:
         DataError: there are no genuine or no impostor pairs at all.
     """
     check_pair_supply(index, 1, 1, what)
-    genuine = min(int(genuine_totals(index).sum()), _PER_IMAGE * index.images)
+    totals = genuine_totals(index)
+    genuine = int(np.minimum(totals, _identity_cap(index, totals)).sum())
     impostor = max(1, math.floor(genuine * ratio[1] / ratio[0] + 0.5))
     available = int(impostor_totals(index).sum())
     if impostor > available:
-        return max(1, min(genuine, math.floor(available * ratio[0] / ratio[1]))), available
-    return genuine, impostor
+        genuine, impostor = max(1, min(genuine, math.floor(available * ratio[0] / ratio[1]))), available
+    if at_most is None or genuine + impostor <= at_most:
+        return genuine, impostor
+    share = math.floor(at_most * ratio[0] / sum(ratio) + 0.5)
+    genuine = min(genuine, max(1, min(share, at_most - 1)))
+    return genuine, min(impostor, at_most - genuine)
 
 
-def default_triplets(index: IdentityIndex) -> int:
+def _identity_cap(index: IdentityIndex, totals: Ints) -> int:
+    """The most genuine pairs of one identity: as many as the median identity has.
+
+    Whatever the richest few could give beyond it would be mostly about them. At least 5 (most identities of
+    photographs from the web have two or three images) and at most 5 per image of the median identity.
+    """
+    median, image = np.median(totals[index.paired]), np.median(index.sizes[index.paired])
+    return math.floor(max(_PER_IMAGE, min(median, _PER_IMAGE * image)))
+
+
+def default_triplets(index: IdentityIndex, at_most: int | None = None) -> int:
     """How many triplets a request without a number stands for; see `sampling.sample_triplets`.
 
     Raises:
         DataError: there are none at all.
     """
     check_triplet_supply(index, 1)
-    return min(int(triplet_totals(index).sum()), _PER_IMAGE * index.images)
+    number = min(int(triplet_totals(index).sum()), _PER_IMAGE * index.images)
+    return number if at_most is None else min(number, at_most)
 
 
 def check_pair_supply(index: IdentityIndex, genuine: int, impostor: int, what: str = "") -> None:

@@ -181,13 +181,12 @@ def _only_among(given: pd.DataFrame, catalog: Catalog) -> pd.DataFrame:
 
 
 def _draw(config: TrainConfig, catalog: Catalog, triplets: bool, ratio: str) -> pd.DataFrame:
+    # As many as there are images show each image two or three times an epoch.
+    images, number, seed = catalog.images, config.num_pairs, config.seed
     if triplets:
-        frame = sample_triplets(catalog.images, num_triplets=config.num_pairs, seed=config.seed)
-    else:
-        kinds = parse_ratio(config.ratio or ratio)
-        frame = sample_pairs(catalog.images, num_pairs=config.num_pairs, ratio=kinds, seed=config.seed)
-    # Rows are shuffled. As many of them as there are images show each image two or three times an epoch.
-    return frame if config.num_pairs is not None else frame.head(len(catalog.images))
+        return sample_triplets(images, num_triplets=number, seed=seed, at_most=len(images))
+    kinds = parse_ratio(config.ratio or ratio)
+    return sample_pairs(images, num_pairs=number, ratio=kinds, seed=seed, at_most=len(images))
 
 
 def _what(frame: pd.DataFrame) -> str:

@@ -84,6 +84,41 @@ def test_without_a_number_five_genuine_pairs_per_image_are_drawn():
     assert (frame["same"].sum(), (~frame["same"]).sum()) == (1000, 2000)
 
 
+def test_without_a_number_the_median_identity_caps_the_others():
+    # Of those with two images or more the median has 4 images, which make 6 pairs.
+    frame = sample_pairs(catalog(530, *[4] * 20, *[2] * 10, *[1] * 40), num_pairs=None, seed=0)
+    per_identity = frame[frame["same"]].groupby("left_identity").size()
+    assert per_identity.to_dict() == {"id000": 6} | {f"id{g:03}": 6 if g < 21 else 1 for g in range(1, 31)}
+    assert (~frame["same"]).sum() == frame["same"].sum()
+
+
+def test_without_a_number_five_genuine_pairs_are_no_identitys_excess():
+    frame = sample_pairs(catalog(530, *[2] * 30), num_pairs=None, seed=0)
+    assert frame[frame["same"]].groupby("left_identity").size().max() == 5
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ratio", "at_most", "expected"),
+    [
+        ((20,) * 10, (1, 1), 200, (100, 100)),
+        ((20,) * 10, (1, 9), 200, (20, 180)),
+        ((2,) * 10, (1, 1), 200, (10, 10)),  # there are no more
+        ((3, 3), (1, 9), 6, (1, 5)),
+        ((2, 2), (9, 1), 2, (1, 1)),
+    ],
+)
+def test_without_a_number_a_bound_is_met_at_the_ratio(sizes, ratio, at_most, expected):
+    frame = sample_pairs(catalog(*sizes), num_pairs=None, ratio=ratio, seed=0, at_most=at_most)
+    assert (frame["same"].sum(), (~frame["same"]).sum()) == expected
+
+
+def test_a_bounded_request_is_spread_over_identities_too():
+    frame = sample_pairs(catalog(530, *[4] * 50), num_pairs=None, seed=1, at_most=400)
+    assert frame[frame["same"]].groupby("left_identity").size().max() <= 4
+    assert len(sample_triplets(catalog(5, 5), num_triplets=None, seed=0, at_most=7)) == 7
+    assert len(sample_triplets(catalog(2, 1), num_triplets=None, seed=0, at_most=7)) == 2
+
+
 def test_without_a_number_all_genuine_pairs_are_drawn_where_there_are_few():
     frame = sample_pairs(catalog(*[2] * 10), num_pairs=None, seed=0)
     assert (frame["same"].sum(), (~frame["same"]).sum()) == (10, 10)

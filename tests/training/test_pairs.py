@@ -77,6 +77,8 @@ def test_both_are_made_from_the_folder_with_disjoint_identities(data: Path, tmp_
     assert shown(run.train).isdisjoint(shown(run.val))
     assert (len(shown(run.train)), len(shown(run.val))) == (7, 3)
     assert len(run.train) == 7 * EACH  # unless told otherwise, as many as there are images
+    if not triplets:
+        assert run.train["same"].sum() == 7 * EACH / 2
     assert set(run.val["same"]) == {True, False}
     assert run.root == data
     check_kept(run, configuration, tmp_path / "run")
