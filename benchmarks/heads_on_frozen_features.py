@@ -29,6 +29,7 @@ from siamese.pairing.sampling import sample_pairs, sample_triplets
 from siamese.pairing.splits import split_identities
 from siamese.pairing.table import unique_images
 from siamese.training.batches import batch_index
+from siamese.training.pairs import sample_validation_pairs
 
 
 class TrainedIdentity(nn.Module):
@@ -65,7 +66,7 @@ class Data:
         people = read_catalog(crops).restricted_to(protocol / "peopleDevTrain.txt").images
         self.train, held_out = split_identities(people, (0.9, 0.1), 0)
         self.tables = {
-            "val": sample_pairs(held_out, num_pairs=None, seed=0),
+            "val": sample_validation_pairs(held_out, 0),
             "test": read_pairs(protocol / "pairsDevTest.txt"),
         }
         images = [*people["path"], *unique_images(self.tables["test"])]
@@ -86,7 +87,7 @@ class Data:
 
 def figures(data: Data, head: nn.Module) -> tuple[float, float, float]:
     val, test = data.scores(head, "val"), data.scores(head, "test")
-    threshold = metrics.best_accuracy_threshold(*val)
+    threshold = metrics.bagged_accuracy_threshold(*val)
     return metrics.auc(*val), metrics.auc(*test), metrics.accuracy_at(*test, threshold)
 
 

@@ -14,7 +14,7 @@ class OperatingPoint(BaseModel):
     """A threshold on similarity.
 
     Attributes:
-        name: `accuracy` (best accuracy), `eer`, or `far=0.001`.
+        name: `accuracy` (best accuracy on equally many pairs of either kind), `eer`, or `far=0.001`.
         threshold: accept at this similarity and above.
         far: share of the impostor pairs of the split that it accepts.
         tar: share of the genuine pairs of the split that it accepts.
@@ -47,7 +47,7 @@ def fit_operating_points(scores: ArrayLike, same: ArrayLike, split: str) -> tupl
     """
     values, labels = metrics.check_scores(scores, same)
     thresholds = {
-        "accuracy": metrics.best_accuracy_threshold(values, labels),
+        "accuracy": metrics.bagged_accuracy_threshold(values, labels),
         "eer": metrics.eer_point(values, labels)[1],
         **{f"far={far:g}": metrics.threshold_at_far(values, labels, far) for far in FARS},
     }

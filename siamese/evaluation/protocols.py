@@ -60,7 +60,7 @@ def measure_at_point(scores: ArrayLike, same: ArrayLike, point: OperatingPoint) 
     return measure_at(scores, same, point.threshold, f"{point.split} ({point.name})")
 
 
-def measure_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike) -> Measurement:
+def measure_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike, *, balanced: bool = False) -> Measurement:
     """Cross-validated protocol: each fold is decided at the threshold of best accuracy on the other folds.
 
     This is how LFW's View 2 is reported (Huang et al., "Labeled Faces in the Wild", 2007): mean and deviation of the
@@ -70,6 +70,7 @@ def measure_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike) -> Measu
         scores: similarities, shape (N,).
         same: labels, shape (N,).
         folds: fold of each pair, shape (N,).
+        balanced: let both kinds of pairs weigh the same in thresholds and accuracies, whatever their numbers.
 
     Raises:
         DataError: fewer than two folds, another number of folds than of scores, or a fold's complement that holds
@@ -86,18 +87,23 @@ def measure_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike) -> Measu
     accuracies = []
     for name in names:
         inside = of_pair == name
-        threshold = metrics.best_accuracy_threshold(values[~inside], labels[~inside])
+        threshold = metrics.best_accuracy_threshold(values[~inside], labels[~inside], balanced=balanced)
         thresholds[inside] = threshold
-        accuracies.append(metrics.accuracy_at(values[inside], labels[inside], threshold))
+        accuracies.append(metrics.accuracy_at(values[inside], labels[inside], threshold, balanced=balanced))
     rest = "the other fold" if len(names) == 2 else f"the other {len(names) - 1} folds"
     return _measurement(values, labels, thresholds, accuracies, rest)
 
 
-def measure_cross_fitted(scores: ArrayLike, same: ArrayLike) -> Measurement:
+def measure_cross_fitted(scores: ArrayLike, same: ArrayLike, *, balanced: bool = False) -> Measurement:
     """Two-fold cross-fitting: each half of the pairs is decided at the threshold of the other half.
 
     For pairs without folds and a model without an operating point. Genuine and impostor pairs are dealt to the two
     halves alternately, in the order of the file, so the halves keep the ratio and the result needs no seed.
+
+    Args:
+        scores: similarities, shape (N,).
+        same: labels, shape (N,).
+        balanced: as in `measure_folds`.
 
     Raises:
         DataError: fewer than two genuine or two impostor pairs.
@@ -111,7 +117,7 @@ def measure_cross_fitted(scores: ArrayLike, same: ArrayLike) -> Measurement:
     for kind in (True, False):
         members = np.flatnonzero(labels == kind)
         halves[members] = np.arange(len(members)) % 2
-    return measure_folds(scores, labels, halves)
+    return measure_folds(scores, labels, halves, balanced=balanced)
 
 
 def _measurement(

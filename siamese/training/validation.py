@@ -43,11 +43,14 @@ class Validation:
         return pair_similarity(vectors[left], vectors[right])
 
     def measure(self, network: SiameseNetwork) -> ValidationFigures | None:
-        """AUC, EER and two-fold cross-fitted accuracy; None for a network whose weights are not finite any more."""
+        """AUC, EER and two-fold cross-fitted balanced accuracy; None for a network whose weights are not finite.
+
+        Balanced, since there are more impostor pairs than genuine ones where validation pairs were made.
+        """
         scores = self.scores(network)
         if not np.isfinite(scores).all():
             return None
-        measured = measure_cross_fitted(scores, self.same)
+        measured = measure_cross_fitted(scores, self.same, balanced=True)
         return ValidationFigures(auc=measured.auc, accuracy=measured.accuracy, eer=measured.eer)
 
     def operating_points(self, network: SiameseNetwork) -> tuple[OperatingPoint, ...]:

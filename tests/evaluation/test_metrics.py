@@ -155,6 +155,43 @@ def test_best_accuracy_threshold_may_accept_everything_or_nothing() -> None:
     assert metrics.accuracy_at(scores, same, metrics.best_accuracy_threshold(scores, same)) == 0.75
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_balanced_figures_are_those_of_each_kind_repeated_as_often_as_the_other_occurs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    same = np.arange(33) < 3
+    scores = rng.normal(same, 0.6)
+    repeated = np.where(same, 30, 3)
+    values, labels = np.repeat(scores, repeated), np.repeat(same, repeated)
+    threshold = metrics.best_accuracy_threshold(scores, same, balanced=True)
+    assert threshold == metrics.best_accuracy_threshold(values, labels)
+    expected = accuracy_score(labels, values >= threshold)
+    assert metrics.accuracy_at(scores, same, threshold, balanced=True) == pytest.approx(expected)
+
+
+def two_normals(genuine: int, impostor: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores whose densities cross at 0.3, where balanced accuracy is best."""
+    same = np.arange(genuine + impostor) < genuine
+    return np.random.default_rng(seed).normal(0.6 * same, 0.2), same
+
+
+@pytest.mark.parametrize(("genuine", "impostor"), [(200, 200), (200, 2000), (2000, 200)])
+def test_the_bagged_threshold_is_steadier_than_the_best_of_one_sample(genuine: int, impostor: int) -> None:
+    samples = [two_normals(genuine, impostor, seed) for seed in range(30)]
+    bagged = np.array([metrics.bagged_accuracy_threshold(*sample) for sample in samples])
+    plain = np.array([metrics.best_accuracy_threshold(*sample, balanced=True) for sample in samples])
+    assert abs(bagged.mean() - 0.3) < 0.015
+    assert bagged.std() < 0.8 * plain.std()
+
+
+def test_the_bagged_threshold_is_the_same_at_every_call_and_in_any_order() -> None:
+    scores, same = two_normals(60, 90, 0)
+    order = np.random.default_rng(1).permutation(len(same))
+    assert metrics.bagged_accuracy_threshold(scores, same) == metrics.bagged_accuracy_threshold(scores, same)
+    assert metrics.bagged_accuracy_threshold(scores[order], same[order]) == metrics.bagged_accuracy_threshold(
+        scores, same
+    )
+
+
 def test_best_accuracy_threshold_separates_neighbouring_floating_point_numbers() -> None:
     for low in (0.3, 0.5, np.nextafter(0.3, 1), -0.7, 0.0):
         high = np.nextafter(low, np.inf)

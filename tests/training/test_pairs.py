@@ -89,12 +89,20 @@ def test_validation_has_two_identities_at_least(data: Path, tmp_path: Path) -> N
     assert (len(shown(run.train)), len(shown(run.val))) == (8, 2)
 
 
+def test_validation_has_ten_impostor_pairs_to_a_genuine_one_where_there_are_so_many(tmp_path: Path) -> None:
+    manifest = tmp_path / "many.csv"
+    rows = [f"{who}/{image}.jpg,{who}" for who in range(100) for image in range(3)]
+    manifest.write_text("\n".join(["path,identity", *rows]) + "\n", encoding="utf-8")
+    run = prepare_pairs(config(manifest), triplets=False, folder=tmp_path / "run")
+    assert run.val["same"].value_counts().to_dict() == {True: 30 * 3, False: 10 * 30 * 3}
+
+
 @pytest.mark.parametrize("triplets", [False, True])
 def test_as_many_are_made_for_training_as_asked_for(data: Path, tmp_path: Path, triplets: bool) -> None:
     run = prepare_pairs(config(data, num_pairs=11), triplets=triplets, folder=tmp_path / "run")
     assert len(run.train) == 11
-    # How many there are for validation does not hang on it: every genuine pair, and as many impostor pairs.
-    assert len(run.val) == 2 * 3 * EACH * (EACH - 1) // 2
+    # How many there are for validation does not hang on it: every genuine and, of three people, every impostor pair.
+    assert len(run.val) == 3 * EACH * (EACH - 1) // 2 + 3 * EACH * EACH
 
 
 def test_the_seed_decides_what_is_made(data: Path, tmp_path: Path) -> None:
@@ -187,7 +195,7 @@ def test_images_in_both_given_files_are_warned_of(
 def test_what_a_run_trains_on_is_said(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="siamese"):
         prepare_pairs(config(data, num_pairs=12), triplets=True, folder=tmp_path / "run")
-    expected = "training on 12 triplets, validating on 18 genuine and 18 impostor pairs"
+    expected = "training on 12 triplets, validating on 18 genuine and 48 impostor pairs"
     assert caplog.messages[-1] == expected
 
 
