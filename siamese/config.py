@@ -14,9 +14,11 @@ class TrainConfig(BaseModel):
     """Everything that decides a training run.
 
     Attributes:
-        data: folder of identity folders, or a manifest; paths in pair files are relative to it.
+        data: images in any layout that `read_catalog` knows, a manifest, or a pair file that then is `pairs`; paths
+            in pair files are relative to it, or to its folder.
         pairs: pair or triplet file to train on; None makes pairs from `data`.
         val_pairs: pair file to validate on; None carves `val_share` of the identities out.
+        same_label: the value of the label column of `pairs` and `val_pairs` that means same; None: 1 or true.
         val_share: share of identities for validation, at least two of them.
         num_pairs: training pairs (or triplets) to make; None for as many as there are images.
         ratio: genuine to impostor among the training pairs that are made; None for 1:9 when the encoder already is a
@@ -37,6 +39,8 @@ class TrainConfig(BaseModel):
         align: `auto`, `yes` or `no`: bring raw photographs to the encoder's template.
         face: which face of an image with several: `auto`, `largest` or `center`.
         precision: `auto` (bf16 on a GPU, float32 on a CPU), `float32`, `bf16` or `fp16`.
+        cache: decoded images kept from run to run: `auto` in the user's cache folder, `off`, or in a folder.
+        cache_limit: gigabytes (10^9 bytes) that they may take; those not used for longest give way.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         workers: processes that prepare batches; 0 for the main one.
         seed: of pairs, weights, order and augmentation.
@@ -47,6 +51,7 @@ class TrainConfig(BaseModel):
     data: Path
     pairs: Path | None = None
     val_pairs: Path | None = None
+    same_label: str | None = None
     val_share: float = Field(default=0.1, gt=0, lt=1)
     num_pairs: int | None = Field(default=None, ge=1)
     ratio: str | None = None
@@ -66,6 +71,8 @@ class TrainConfig(BaseModel):
     align: Literal["auto", "yes", "no"] = "auto"
     face: Literal["auto", "largest", "center"] = "auto"
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    cache: Literal["auto", "off"] | Path = "auto"
+    cache_limit: float = Field(default=20.0, gt=0)
     device: str = "auto"
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**63)

@@ -3,7 +3,6 @@
 Imports no torch, so that listing them is instant.
 """
 
-import os
 import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from siamese.atomic import write_text
+from siamese.cache_folder import cache_folder
 from siamese.encoders.download import download, sha256_of
 from siamese.errors import WeightsError
 from siamese.progress import log
@@ -104,15 +104,6 @@ ENTRIES: tuple[WeightEntry, ...] = (
 def find_entry(encoder: str, tag: str) -> WeightEntry | None:
     """The entry of the literal table for `encoder` and `tag`, or None."""
     return next((entry for entry in ENTRIES if (entry.encoder, entry.tag) == (encoder, tag)), None)
-
-
-def cache_folder() -> Path:
-    """Where weights are kept: `$SIAMESE_CACHE`, `$XDG_CACHE_HOME/siamese`, or `~/.cache/siamese`."""
-    if own := os.environ.get("SIAMESE_CACHE"):
-        return Path(own).expanduser().absolute()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared).expanduser().absolute() / "siamese"
-    return Path.home() / ".cache" / "siamese"
 
 
 def cached_path(entry: WeightEntry) -> Path:

@@ -20,6 +20,7 @@ from siamese.encoders.registry import create_encoder, create_untrained
 from siamese.errors import DataError, DeviceError, OptionError
 from siamese.images.cache import PixelCache
 from siamese.images.loader import ImageLoader
+from siamese.images.pixel_store import open_pixel_store
 from siamese.losses.batch import TripletIndex
 from siamese.losses.registry import Objective, parse_objective
 from siamese.model.folder import CARD, ModelCard, TrainingCard, ValidationFigures, describe_encoder, save_model
@@ -87,7 +88,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False, force: boo
     encoder = create_encoder(config.encoder, input_size=config.input_size)
     network = _build(encoder, config)
     if resume:
-        pairs = kept_pairs(config, run)
+        pairs = kept_pairs(run)
     else:
         # A verifier gains from more impostors: genuine pairs alone pull its space together (docs/decisions.md).
         ratio = "1:9" if _is_verifier(encoder) else "1:1"
@@ -140,7 +141,7 @@ def _check_folder(folder: Path, config: TrainConfig, *, resume: bool, force: boo
         before = make_train_config(read_config_file(kept), str(kept))
         for key, value in config.model_dump().items():
             was = getattr(before, key)
-            if value != was and key not in ("device", "workers"):
+            if value != was and key not in ("device", "workers", "cache", "cache_limit"):
                 option = "--" + key.replace("_", "-")
                 raise OptionError(f"--resume: the run in {folder} has {option} {was}, now {value}; give the same")
     elif (folder / CARD).exists() and not force:
@@ -174,7 +175,8 @@ def _build(encoder: Encoder, config: TrainConfig) -> SiameseNetwork:
 def _read_images(config: TrainConfig, network: SiameseNetwork, pairs: RunPairs, device: str, run: Path) -> _RunData:
     images = list(dict.fromkeys(unique_images(pairs.train) + unique_images(pairs.val)))
     loader = ImageLoader(network.input_spec, align=config.align, face=config.face, device=device)
-    cache = PixelCache(loader, pairs.root, images, run / "pixels.bin")
+    store = open_pixel_store(config.cache, config.cache_limit, loader)
+    cache = PixelCache(loader, pairs.root, images, run / "pixels.bin", store=store)
     _report_unusable(cache)
     train, val = (index_tuples(frame, images, cache.usable) for frame in (pairs.train, pairs.val))
     lost = len(pairs.train) + len(pairs.val) - len(train) - len(val)
