@@ -1,17 +1,19 @@
 """Which images there are, and whom each shows."""
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from siamese.errors import DataError
-from siamese.images.decode import SUFFIXES, probe
-from siamese.progress import log, progress
+from siamese.errors import DataError, unknown_name
+from siamese.images.layouts import LAYOUTS, celeba_list, recognise
+from siamese.images.manifest import read_manifest
+from siamese.images.walk import report_left_out, unreadable_images, walk_images
+from siamese.progress import log
+
+__all__ = ["LAYOUTS", "Catalog", "read_catalog", "report_left_out", "root_of", "walk_images"]
+_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -20,18 +22,47 @@ class Catalog:
 
     Attributes:
         root: the folder that paths are relative to.
-        images: columns `path` (POSIX, relative to `root`) and `identity`, sorted by path.
+        images: columns `path` (POSIX, relative to `root`) and `identity`, sorted by path; then group columns of
+            text: `split` (train, val, test) where the layout has splits, `folder` (the first folder below the
+            identity, "." for none) where an image lies deeper than its identity folder, and the other columns of a
+            manifest (empty cells are missing).
         unreadable: path and reason of every file that was left out.
+        layout: how the images lay, one of `LAYOUTS`.
+        pair_files: pair lists that belong to the layout; found, not read.
     """
 
     root: Path
     images: pd.DataFrame
     unreadable: tuple[tuple[str, str], ...] = ()
+    layout: str = "identity folders"
+    pair_files: tuple[Path, ...] = ()
 
     @property
     def identities(self) -> int:
         """How many identities there are."""
         return int(self.images["identity"].nunique())
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that images belong to: train, val and test first, others by name; none without such a column."""
+        if "split" not in self.images.columns:
+            return ()
+        found = {str(name) for name in self.images["split"].dropna().unique()}
+        return (*(name for name in _SPLITS if name in found), *sorted(found - set(_SPLITS)))
+
+    def of_split(self, name: str) -> "Catalog":
+        """Keep only the images of one split.
+
+        Raises:
+            OptionError: there is no such split; the message lists those there are.
+            DataError: the catalog has no splits.
+        """
+        if not self.splits:
+            raise DataError(f"{self.root}: has no splits, so no {name!r} (layout: {self.layout})")
+        if name not in self.splits:
+            raise unknown_name("split", name, self.splits)
+        kept = self.images[self.images["split"] == name].reset_index(drop=True)
+        return replace(self, images=kept)
 
     def restricted_to(self, listing: Path) -> "Catalog":
         """Keep only the identities named in a text file.
@@ -50,18 +81,18 @@ class Catalog:
         kept = self.images[self.images["identity"].isin(names)].reset_index(drop=True)
         if kept.empty:
             raise DataError(f"{listing}: none of its {len(names)} lines names an identity of {self.root}")
-        return Catalog(self.root, kept, self.unreadable)
+        return replace(self, images=kept)
 
 
 def read_catalog(data: Path, *, identity_depth: int = 1, check: bool = True) -> Catalog:
-    """Catalog a folder of identity folders, or a manifest.
+    """Catalog a folder in any of the layouts of `LAYOUTS`, or a manifest; the layout is recognised and logged.
 
-    In a folder, the first `identity_depth` levels of folders name the identity; whatever lies deeper belongs to it
-    (a `distortion/` folder, sessions, videos). Files that are no images by suffix are ignored; files that cannot be
-    images (empty, another format) are left out, named and counted.
+    In a folder of identity folders, the first `identity_depth` levels of folders name the identity (below the split,
+    where folders are splits); whatever lies deeper belongs to it (a `distortion/` folder, sessions, videos). Files
+    that are no images by suffix are ignored; files that cannot be images (empty, another format) are left out, named
+    and counted, and so are images whose identity is not known.
 
-    A manifest is a CSV or Parquet file with columns `path` and `identity`, paths relative to its own folder; its
-    images need not exist.
+    A manifest lists paths and identities, see `read_manifest`; its images need not exist.
 
     Args:
         data: the folder or the manifest.
@@ -69,129 +100,63 @@ def read_catalog(data: Path, *, identity_depth: int = 1, check: bool = True) -> 
         check: open every file of a folder to see that it is an image (header only).
 
     Raises:
-        DataError: nothing there, no identity folders, no images, or a manifest without its columns.
+        DataError: nothing there, no identity folders, no images, or a manifest or a list of labels that is wrong.
+
+    Example:
+        >>> read_catalog(Path("faces")).identities  # doctest: +SKIP
+        40
     """
     if identity_depth < 1:
         raise DataError(f"--identity-depth {identity_depth}: expected 1 or more")
-    if data.is_file():
-        return _read_manifest(data)
-    if not data.is_dir():
+    # Not of pathlib, which raises where a name is too long or a folder above may not be entered.
+    if os.path.isfile(data):  # noqa: PTH113
+        listing: Path | None = data
+    elif not os.path.isdir(data):  # noqa: PTH112
         raise DataError(f"{data}: no such folder or manifest; expected a folder of identity folders")
-    paths = sorted(walk_images(data))
-    inside = [path for path in paths if path.count("/") >= identity_depth]
-    if not inside:
-        raise DataError(_nothing_found(data, paths, identity_depth))
-    if len(inside) < len(paths):
-        log.warning("%s: %d images outside an identity folder left out", data, len(paths) - len(inside))
-    unreadable = tuple(_probe_all(data, inside)) if check else ()
-    bad = {path for path, _ in unreadable}
-    frame = pd.DataFrame({"path": [path for path in inside if path not in bad]}, dtype=str)
-    if frame.empty:
-        raise DataError(f"{data}: none of {len(inside)} image files can be read; first: {unreadable[0][1]}")
-    frame["identity"] = _first_levels(frame["path"], identity_depth)
-    _hint_depth(data, frame["path"], identity_depth)
-    report_left_out(unreadable)
-    return Catalog(data, frame, unreadable)
+    else:
+        listing = celeba_list(data)
+    catalog = _of_folder(data, identity_depth, check) if listing is None else _of_manifest(listing)
+    log.info("%s: %s", data if listing is None else listing, _described(catalog))
+    return catalog
 
 
-def report_left_out(unreadable: tuple[tuple[str, str], ...], shown: int = 5) -> None:
-    """Warn of files that were left out: how many, and the first few with their reasons."""
-    if not unreadable:
-        return
-    log.warning("%d unreadable image%s left out:", len(unreadable), "s" if len(unreadable) != 1 else "")
-    for _, reason in unreadable[:shown]:
-        log.warning("  %s", reason)
-    if len(unreadable) > shown:
-        log.warning("  and %d more", len(unreadable) - shown)
+def root_of(data: Path) -> Path:
+    """The folder that paths of `data` are relative to: of a folder itself, of a list of images or pairs its own.
 
-
-def walk_images(root: Path) -> Iterator[str]:
-    """Relative POSIX paths of the image files below a folder, by suffix; hidden files and folders are passed over.
-
-    Links to folders are followed, except back up into a folder that holds them. A folder that cannot be read, and a
-    name that no text file could hold, is passed over with a warning.
+    CelebA is distributed with the list in one folder and the images in another: then it is the folder of both.
     """
-    # The real folders that each folder lies in.
-    above: dict[str, frozenset[str]] = {os.fspath(root): frozenset()}
-    for folder, below, files in os.walk(root, followlinks=True, onerror=_warn_of_folder):
-        real, holders = os.path.realpath(folder), above.pop(folder)
-        if real in holders:  # a link that leads back up would never end
-            below.clear()
-            continue
-        below[:] = [name for name in below if not name.startswith(".")]
-        above |= {os.path.join(folder, name): holders | {real} for name in below}  # noqa: PTH118
-        prefix = Path(folder).relative_to(root).as_posix()
-        prefix = "" if prefix == "." else f"{prefix}/"
-        for name in files:
-            image = not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
-            if image and _is_text(path := f"{prefix}{name}"):
-                yield path
-
-
-def _is_text(path: str) -> bool:
+    listing = data if data.is_file() else celeba_list(data)
+    if listing is None:
+        return data
     try:
-        path.encode()
-    except UnicodeEncodeError:
-        log.warning("%a: the name is not valid UTF-8, left out; rename it", path)
-        return False
-    return True
+        return read_manifest(listing).root
+    except DataError:  # no list of images: a pair file, perhaps
+        return listing.parent
 
 
-def _warn_of_folder(error: OSError) -> None:
-    log.warning("%s: the folder cannot be read (%s), left out", error.filename, error.strerror)
+def _of_manifest(listing: Path) -> Catalog:
+    found = read_manifest(listing)
+    return Catalog(found.root, found.images, layout=found.layout)
 
 
-def _probe_all(root: Path, paths: list[str]) -> Iterator[tuple[str, str]]:
-    with ThreadPoolExecutor() as pool:
-        reasons = pool.map(probe, (root / path for path in paths))
-        for path, reason in zip(paths, progress(reasons, "checking images", len(paths), "img"), strict=True):
-            if reason is not None:
-                yield path, reason
+def _of_folder(data: Path, identity_depth: int, check: bool) -> Catalog:
+    found = recognise(data, sorted(walk_images(data)), identity_depth)
+    images = found.images
+    unreadable = tuple(unreadable_images(data, images["path"].tolist())) if check else ()
+    if unreadable:
+        images = images[~images["path"].isin([path for path, _ in unreadable])].reset_index(drop=True)
+    if images.empty:
+        number = len(found.images)
+        raise DataError(f"{data}: none of {number} image files can be read; first: {unreadable[0][1]}")
+    report_left_out(unreadable)
+    return Catalog(data, images, unreadable, found.layout, found.pair_files)
 
 
-def _nothing_found(root: Path, paths: list[str], depth: int) -> str:
-    if not paths:
-        return f"{root}: no images below it; expected identity folders with {', '.join(sorted(SUFFIXES))}"
-    kind = "identity folders" if depth == 1 else f"folders {depth} levels deep"
-    return f"{root}: {len(paths)} images but no {kind}; expected {root}/IDENTITY/image.jpg"
-
-
-def _first_levels(paths: "pd.Series[str]", levels: int) -> "pd.Series[str]":
-    return paths.str.extract(rf"^((?:[^/]+/){{{levels}}})", expand=False).str[:-1]
-
-
-def _hint_depth(root: Path, paths: "pd.Series[str]", depth: int) -> None:
-    """Warn when no image lies directly in an identity folder: then the identities may be one level deeper."""
-    if paths.str.count("/").min() <= depth:
-        return
-    log.warning(
-        "%s: no image lies directly in its %d identity folders; if the %d folders below them are the identities, "
-        "give --identity-depth %d",
-        *(root, _first_levels(paths, depth).nunique(), _first_levels(paths, depth + 1).nunique(), depth + 1),
-    )
-
-
-def _read_manifest(path: Path) -> Catalog:
-    try:
-        # Only an empty field is missing: somebody may be called NA.
-        options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, **options)
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read as a CSV or Parquet manifest ({reason})") from error
-    missing = [name for name in ("path", "identity") if name not in frame.columns]
-    if missing:
-        found = ", ".join(map(str, frame.columns))
-        raise DataError(f"{path}: no column {missing[0]!r}; found {found}; a manifest has path, identity")
-    empty = frame[["path", "identity"]].isna().any(axis=1)
-    if empty.any():
-        raise DataError(f"{path}, row {int(empty.argmax()) + 2}: empty path or identity")
-    if frame.empty:
-        raise DataError(f"{path}: the manifest has no rows")
-    images = frame[["path", "identity"]].astype(str).drop_duplicates()
-    twice = images["path"].duplicated()
-    if twice.any():
-        image = images["path"][twice].iloc[0]
-        names = " and ".join(map(repr, images["identity"][images["path"] == image].head(2)))
-        raise DataError(f"{path}: {image!r} is listed under the identities {names}; keep the right one")
-    return Catalog(path.parent, images.sort_values("path", ignore_index=True))
+def _described(catalog: Catalog) -> str:
+    text = f"recognised as {catalog.layout}: {len(catalog.images):,} images of {catalog.identities:,} identities"
+    if catalog.splits:
+        counts = catalog.images["split"].value_counts()
+        text += f" ({', '.join(f'{name} {counts[name]:,}' for name in catalog.splits[:5])})"
+    if catalog.pair_files:
+        text += f"; pair files: {', '.join(path.name for path in catalog.pair_files)}"
+    return text

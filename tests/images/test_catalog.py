@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from siamese.errors import DataError
-from siamese.images.catalog import read_catalog, report_left_out, walk_images
+from siamese.errors import DataError, OptionError
+from siamese.images.catalog import Catalog, read_catalog, report_left_out, walk_images
 
 Write = Callable[[Path, NDArray[np.uint8]], Path]
 DOT = np.full((2, 2, 3), 7, np.uint8)
@@ -34,18 +34,35 @@ def test_the_first_folder_names_the_identity(album: Callable[..., Path]) -> None
     assert catalog.root == root
     assert catalog.identities == 3
     assert catalog.unreadable == ()
-    assert list(catalog.images.columns) == ["path", "identity"]
+    assert list(catalog.images.columns) == ["path", "identity", "folder"]
     assert catalog.images.to_numpy().tolist() == [
-        ["ada lovelace/1.png", "ada lovelace"],
-        ["ada lovelace/2.jpg", "ada lovelace"],
-        ["zoe/1.png", "zoe"],
-        ["Ödön/日本/x.PNG", "Ödön"],
+        ["ada lovelace/1.png", "ada lovelace", "."],
+        ["ada lovelace/2.jpg", "ada lovelace", "."],
+        ["zoe/1.png", "zoe", "."],
+        ["Ödön/日本/x.PNG", "Ödön", "日本"],
     ]
 
 
 def test_deeper_levels_belong_to_the_identity(album: Callable[..., Path]) -> None:
     catalog = read_catalog(album("ada/1.png", "ada/distortion/blur/1.png"))
     assert catalog.images["identity"].tolist() == ["ada", "ada"]
+    assert catalog.images["folder"].tolist() == [".", "distortion"]
+
+
+def test_folders_without_inner_folders_have_no_group_column(album: Callable[..., Path]) -> None:
+    catalog = read_catalog(album("ada/1.png", "zoe/1.png"))
+    assert list(catalog.images.columns) == ["path", "identity"]
+    assert (catalog.layout, catalog.pair_files, catalog.splits) == ("identity folders", (), ())
+
+
+def test_what_was_recognised_is_said_in_one_line(
+    album: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="siamese")
+    root = album("train/ada/1.png", "train/ada/2.png", "val/zoe/1.png")
+    read_catalog(root)
+    text = f"{root}: recognised as train/val folders: 3 images of 2 identities (train 2, val 1)"
+    assert caplog.messages == [text]
 
 
 def test_identity_depth_counts_levels(album: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
@@ -93,6 +110,7 @@ def test_what_cannot_be_an_image_is_left_out_and_named(
     catalog = read_catalog(root)
     assert catalog.images["path"].tolist() == ["ada/1.png", "zoe/1.png"]
     assert [path for path, _ in catalog.unreadable] == ["ada/empty.jpg", "zoe/gone.jpg", "zoe/text.jpg"]
+    assert catalog.layout == "identity folders"
     reasons = dict(catalog.unreadable)
     assert reasons["ada/empty.jpg"] == f"{root}/ada/empty.jpg: the file is empty (0 bytes); replace it"
     assert reasons["zoe/gone.jpg"] == f"{root}/zoe/gone.jpg: no such file; check the path"
@@ -115,6 +133,88 @@ def test_one_left_out_file_is_singular_and_none_says_nothing(caplog: pytest.LogC
     report_left_out(())
     report_left_out((("a.jpg", "reason"),))
     assert caplog.messages == ["1 unreadable image left out:", "  reason"]
+
+
+def test_reasons_of_one_kind_are_told_once_and_hide_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    empty = [(f"ada/{number}.jpg", f"faces/ada/{number}.jpg: the file is empty") for number in range(7)]
+    report_left_out(
+        (*empty, ("zoe/1.heic", "faces/zoe/1.heic: HEIC"), ("zoe/2.jpg", "faces/zoe/2.jpg: text")), shown=2
+    )
+    assert caplog.messages == [
+        "9 unreadable images left out:",
+        "  faces/ada/0.jpg: the file is empty (and 6 more like it)",
+        "  faces/zoe/1.heic: HEIC",
+        "  and 1 more",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".HEIF"])
+def test_a_heic_photograph_is_a_candidate_and_its_reason_named(
+    album: Callable[..., Path], caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    root = album("ada/1.png")
+    photograph = root / "ada" / f"IMG_0001{suffix}"
+    photograph.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    catalog = read_catalog(root)
+    assert catalog.images["path"].tolist() == ["ada/1.png"]
+    [(path, reason)] = catalog.unreadable
+    assert path == f"ada/IMG_0001{suffix}"
+    assert "HEIC" in reason or "damaged" in reason  # with pillow-heif installed it is opened, and has no pixels
+    assert caplog.messages == ["1 unreadable image left out:", f"  {photograph}: {reason.partition(': ')[2]}"]
+
+
+def test_every_file_of_many_is_opened_and_reported_in_order(album: Callable[..., Path]) -> None:
+    root = album(*(f"ada/{number:03}.png" for number in range(300)))
+    for number in (0, 127, 128, 299):
+        (root / f"ada/{number:03}.png").write_bytes(b"")
+    catalog = read_catalog(root)
+    assert [path for path, _ in catalog.unreadable] == ["ada/000.png", "ada/127.png", "ada/128.png", "ada/299.png"]
+    assert len(catalog.images) == 296
+
+
+def test_a_link_to_itself_is_left_out_and_named(album: Callable[..., Path]) -> None:
+    root = album("ada/1.png")
+    (root / "ada" / "loop.png").symlink_to("loop.png")
+    [(path, reason)] = read_catalog(root).unreadable
+    assert path == "ada/loop.png"
+    assert "symbolic links" in reason
+
+
+def test_a_path_longer_than_the_system_takes_is_left_out_and_named(
+    album: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = album("ada/1.png")
+    here = os.open(root / "ada", os.O_RDONLY)
+    try:
+        for _ in range(25):  # 25 * 200 is more than the 4,096 bytes that Linux takes
+            os.mkdir("d" * 200, dir_fd=here)
+            below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(os.open("deep.png", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+    except OSError:
+        pytest.skip("this file system takes no such path")
+    finally:
+        os.close(here)
+    catalog = read_catalog(root)
+    assert catalog.images["path"].tolist() == ["ada/1.png"]
+    assert any("folder cannot be read (File name too long), left out" in message for message in caplog.messages)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs the users of a Unix system")
+def test_an_image_that_may_not_be_read_is_left_out_and_named(album: Callable[..., Path], tmp_path: Path) -> None:
+    root = album("ada/1.png", "ada/2.png")
+    (root / "ada" / "2.png").chmod(0)
+    if os.geteuid() == 0:  # root may read everything
+        pytest.skip("running as root, who may read every file")
+    [(path, reason)] = read_catalog(root).unreadable
+    assert path == "ada/2.png"
+    assert reason == f"{root}/ada/2.png: cannot be read (Permission denied)"
+
+
+def test_a_name_too_long_for_any_file_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder or manifest"):
+        read_catalog(tmp_path / ("x" * 300))
 
 
 def test_links_that_lead_back_up_end(album: Callable[..., Path]) -> None:
@@ -218,7 +318,8 @@ def test_a_manifest_is_read_and_sorted(tmp_path: Path, name: str) -> None:
     frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_csv(path, index=False)
     catalog = read_catalog(path)
     assert catalog.root == tmp_path
-    assert catalog.images.to_numpy().tolist() == [["a/1.png", "007"], ["b/2.png", "zoe"]]
+    assert catalog.images.to_numpy().tolist() == [["a/1.png", "007", "2"], ["b/2.png", "zoe", "1"]]
+    assert list(catalog.images.columns) == ["path", "identity", "note"]
     assert catalog.identities == 2
 
 
@@ -240,8 +341,8 @@ def test_an_empty_field_of_a_manifest_is_named_by_its_row(tmp_path: Path, row: s
 
 
 def test_a_manifest_without_its_columns_says_what_it_has(tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_text("file,identity\na.png,ada\n")
-    with pytest.raises(DataError, match=r"m\.csv: no column 'path'; found file, identity; a manifest has path, ide"):
+    (tmp_path / "m.csv").write_text("photo,identity\na.png,ada\n")
+    with pytest.raises(DataError, match=r"m\.csv: no column 'path'; found photo, identity; a manifest has path, ide"):
         read_catalog(tmp_path / "m.csv")
 
 
@@ -294,11 +395,47 @@ def test_a_listing_of_strangers_or_none_at_all_is_an_error(album: Callable[..., 
         catalog.restricted_to(tmp_path / "binary.txt")
 
 
+def test_a_split_can_be_taken_alone(album: Callable[..., Path], tmp_path: Path) -> None:
+    catalog = read_catalog(album("test/zoe/1.png", "train/ada/1.png", "train/bob/1.png", "val/ada/2.png"))
+    assert catalog.splits == ("train", "val", "test")
+    train = catalog.of_split("train")
+    assert train.images.to_numpy().tolist() == [
+        ["train/ada/1.png", "ada", "train"],
+        ["train/bob/1.png", "bob", "train"],
+    ]
+    assert train.images.index.tolist() == [0, 1]
+    assert (train.splits, train.layout, train.root) == (("train",), "train/val folders", catalog.root)
+    (tmp_path / "people.txt").write_text("ada\n")
+    ada = catalog.restricted_to(tmp_path / "people.txt")
+    assert (ada.splits, ada.layout) == (("train", "val"), "train/val folders")
+
+
+def test_a_split_that_is_not_there_is_an_error(album: Callable[..., Path], tmp_path: Path) -> None:
+    catalog = read_catalog(album("train/ada/1.png", "val/ada/2.png"))
+    with pytest.raises(OptionError, match=r"^unknown split 'tran': did you mean 'train'\? known: train, val$"):
+        catalog.of_split("tran")
+    (tmp_path / "m.csv").write_text("path,identity\na.png,ada\n")
+    with pytest.raises(DataError, match=r": has no splits, so no 'train' \(layout: manifest\)$"):
+        read_catalog(tmp_path / "m.csv").of_split("train")
+
+
+def test_splits_of_a_manifest_keep_their_own_names(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,identity,split\na,x,probe\nb,x,\nc,x,val\nd,x,a-split\ne,x,train\n")
+    assert read_catalog(tmp_path / "m.csv").splits == ("train", "val", "a-split", "probe")
+
+
+def test_a_catalog_is_made_of_three_things(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path, pd.DataFrame({"path": ["a"], "identity": ["x"]}), (("b", "reason"),))
+    assert (catalog.layout, catalog.pair_files, catalog.splits) == ("identity folders", (), ())
+
+
 @pytest.mark.real_data
 def test_lfw_has_its_documented_people_and_photographs(real_data: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     catalog = read_catalog(real_data / "data" / "lfw", check=False)
     assert (len(catalog.images), catalog.identities) == (13_233, 5_749)
+    assert catalog.layout == "LFW"
+    assert list(catalog.images.columns) == ["path", "identity"]
     counts = catalog.images["identity"].value_counts()
     assert int((counts >= 2).sum()) == 1_680
     people = catalog.restricted_to(real_data / "data" / "lfw-protocol" / "peopleDevTest.txt")
