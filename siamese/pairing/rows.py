@@ -10,7 +10,13 @@ import pandas as pd
 _KEY = "file_rows"
 
 
-def remember_rows(frame: pd.DataFrame, word: Literal["line", "row"], first: int, skipped: Sequence[int] = ()) -> None:
+def remember_rows(
+    frame: pd.DataFrame,
+    word: Literal["line", "row"],
+    first: int,
+    skipped: Sequence[int] = (),
+    each: int = 1,
+) -> None:
     """Note in `frame.attrs` how its index (0, 1, ...) maps to rows of its file.
 
     A table that is filtered or reordered keeps naming the right rows as long as its index is not reset.
@@ -20,8 +26,9 @@ def remember_rows(frame: pd.DataFrame, word: Literal["line", "row"], first: int,
         word: what a row is called in that kind of file.
         first: the number of the first row of data.
         skipped: numbers of the rows of the file that hold no data, ascending.
+        each: rows of the file that make one row of the table, which is named by the first of them.
     """
-    frame.attrs = {_KEY: {"word": word, "first": first, "skipped": list(skipped)}}
+    frame.attrs = {_KEY: {"word": word, "first": first, "skipped": list(skipped), "each": each}}
 
 
 def row_name(frame: pd.DataFrame, position: int) -> str:
@@ -30,8 +37,13 @@ def row_name(frame: pd.DataFrame, position: int) -> str:
     label = frame.index[position]
     if rows is None or not isinstance(label, (int, np.integer)):
         return f"row {position + 1}"
-    number = rows["first"] + int(label)
+    number = rows["first"] + rows["each"] * int(label)
     skipped = np.asarray(rows["skipped"], dtype=np.int64)
     # A skipped row precedes this one when the data rows before it are no more than those before this one.
     before = np.searchsorted(skipped - np.arange(len(skipped)), number, side="right")
     return f"{rows['word']} {number + int(before)}"
+
+
+def skipped_rows(frame: pd.DataFrame) -> list[int]:
+    """The numbers of the rows of its file that hold no data, for a table that was read from one."""
+    return list(frame.attrs[_KEY]["skipped"])

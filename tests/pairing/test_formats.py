@@ -1,12 +1,24 @@
 import re
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from siamese.errors import OptionError, PairFileError
-from siamese.pairing.formats import kind_of, read_pairs, read_triplets, write_pairs, write_triplets
+from siamese.pairing.formats import (
+    FORMAT_COLUMNS,
+    PAIR_FORMATS,
+    TUPLE_FORMATS,
+    kind_of,
+    read_pairs,
+    read_quadruplets,
+    read_triplets,
+    write_pairs,
+    write_quadruplets,
+    write_triplets,
+)
 from siamese.pairing.table import check_files_exist
 
 AWKWARD = [
@@ -20,6 +32,8 @@ AWKWARD = [
     "it's;#.jpg",
     "1",
     "x\ny",
+    "cr\rhere",
+    "\r\n.jpg",
 ]
 
 
@@ -29,18 +43,18 @@ def awkward():
         {
             "left": AWKWARD,
             "right": AWKWARD[::-1],
-            "same": pd.array([True, False, None, True, False] * 2, dtype="boolean"),
-            "fold": [0, 1] * 5,
-            "left_identity": ["None", "nan", "Zoë, the 1st", '"', "5"] * 2,
-            "right_identity": pd.Series(["A", None, "B", "C", "D"] * 2),
-            "group": ["x"] * 10,
+            "same": pd.array([True, False, None, True] * 3, dtype="boolean"),
+            "fold": [0, 1] * 6,
+            "left_identity": ["None", "nan", "Zoë, the 1st", '"', "5", "6"] * 2,
+            "right_identity": pd.Series(["A", None, "B", "C", "D", "E"] * 2),
+            "group": ["x"] * 12,
         }
     )
 
 
 @pytest.fixture
 def triplets():
-    columns = {"anchor": AWKWARD, "positive": AWKWARD[::-1], "negative": AWKWARD, "anchor_identity": ["A, b"] * 10}
+    columns = {"anchor": AWKWARD, "positive": AWKWARD[::-1], "negative": AWKWARD, "anchor_identity": ["A, b"] * 12}
     return pd.DataFrame(columns)
 
 
@@ -55,14 +69,14 @@ def equal_up_to_missing(read, written):
     assert read["same"].dtype == "boolean"
 
 
-@pytest.mark.parametrize("name", ["p.csv", "p.parquet", "ö ,x.pq"])
+@pytest.mark.parametrize("name", ["p.csv", "p.tsv", "p.parquet", "ö ,x.pq"])
 def test_a_pair_file_loses_nothing(tmp_path, awkward, name):
     write_pairs(awkward, tmp_path / name)
     equal_up_to_missing(read_pairs(tmp_path / name), awkward)
     assert kind_of(tmp_path / name) == "pairs"
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet"])
 def test_a_triplet_file_loses_nothing(tmp_path, triplets, name):
     write_triplets(triplets, tmp_path / name)
     pd.testing.assert_frame_equal(read_triplets(tmp_path / name), triplets)
@@ -75,7 +89,7 @@ def test_csv_is_written_in_the_documented_form(tmp_path):
     assert (tmp_path / "p.csv").read_bytes() == 'left,right,same\na,b,1\n"ä,",c,\n'.encode()
 
 
-@pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
+@pytest.mark.parametrize("name", ["p.csv", "p.tsv", "p.parquet"])
 def test_what_was_read_is_written_back_byte_for_byte(tmp_path, awkward, name):
     write_pairs(awkward, tmp_path / name)
     write_pairs(read_pairs(tmp_path / name), tmp_path / f"again-{name}")
@@ -90,6 +104,13 @@ def test_what_was_read_is_written_back_byte_for_byte(tmp_path, awkward, name):
         "\ufeffleft,right,same\r\na,b,1\r\nc,d,0\r\n",
         '"left","right","same"\n"a","b","1"\n\nc,d,0\n,,\n',
         "same,right,left\n1,b,a\n0,d,c\n",
+        "left;right;same\na;b;1\nc;d;0\n",
+        "left right same\na b 1\n\nc  d 0 \n",
+        "image1,image2,label\na,b,1\nc,d,0\n",
+        "IMG_1\tImg_2\tIs Same\na\tb\t1\nc\td\t0\n",
+        "path1,path2,issame,more\na,b,1,x\nc,d,0,x\n",
+        "file_x,file_y,match\na,b,true\nc,d,false\n",
+        "First,Second,Target\na,b,1\nc,d,0\n",
     ],
 )
 def test_csv_is_recognised_whatever_its_name(tmp_path, text):
@@ -116,14 +137,16 @@ def test_labels_may_be_left_out_only_where_they_are_not_needed(tmp_path):
     )
 
 
-EXPECTED = "expected CSV with a header, Parquet, or an LFW pairs file"
+EXPECTED = (
+    "expected CSV or TSV with a header, Parquet, lines PATH PATH LABEL, or the pairs of LFW, RFW, CALFW, CPLFW or CFP"
+)
 
 
 @pytest.mark.parametrize("call", [read_pairs, read_triplets, kind_of])
 def test_what_is_no_such_file_is_refused_in_one_line(tmp_path, call):
     path = tmp_path / "p.csv"
     refused(f"{path}: no such file, {EXPECTED}", call, path)
-    refused(f"{tmp_path}: is a folder, {EXPECTED}", call, tmp_path)
+    refused(f"{tmp_path}: is a folder, {EXPECTED} (the folder Protocol)", call, tmp_path)
     path.write_bytes(b" \n\n")
     refused(f"{path}: is empty, {EXPECTED}", call, path)
     path.write_bytes(b"\x89PNG\r\n\0\0\0")
@@ -144,17 +167,23 @@ def test_a_broken_parquet_file_is_refused_in_one_line(tmp_path, call, awkward):
     assert "\n" not in str(caught.value)
 
 
-def test_prose_is_refused_by_its_columns(tmp_path):
+@pytest.mark.parametrize("text", ["Dear all,\nthis is no pair file, is it\n", "x" * 200_000, "\n{}\n", "<html>\n"])
+@pytest.mark.parametrize("call", [read_pairs, read_triplets, read_quadruplets, kind_of])
+def test_what_is_no_table_is_refused_with_what_was_expected(tmp_path, call, text):
     path = tmp_path / "p.csv"
-    path.write_text("Dear all,\nthis is no pair file, is it\n")
+    path.write_text(text)
+    line = text.split("\n")[0][:100]
+    refused(f"{path}: is not recognised, its first line is {line!r}; {EXPECTED}", call, path)
+
+
+def test_a_header_of_other_columns_is_refused_by_them(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("left,rigth,same\na,b,1\n")
     refused(
-        f"{path}: no column 'left'; columns found: 'Dear all', ''; expected at least left, right, same",
+        f"{path}: no column 'right'; columns found: 'left', 'rigth', 'same'; expected at least left, right, same",
         read_pairs,
         path,
     )
-    path.write_text("x" * 200_000)
-    with pytest.raises(PairFileError, match=r"no column 'left'; columns found: 'x{199}\.\.\.; expected"):
-        read_pairs(path)
 
 
 def test_a_file_of_neither_kind_is_refused(tmp_path):
@@ -189,7 +218,8 @@ def test_an_unclosed_quote_is_named_with_its_line(tmp_path):
 def test_lines_are_those_of_the_file_in_spite_of_blank_ones(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("left,right,same\n\na,b,1\n\n\nc,d,maybe\n")
-    refused(f"{path} line 6: same is 'maybe', expected 1 or 0, true or false, or empty", read_pairs, path)
+    expected = "expected 1 or 0, true or false, or empty; --same-label names the value that means same"
+    refused(f"{path} line 6: same is 'maybe', {expected}", read_pairs, path)
     path.write_text("left,right,same\n\na,b,1\n\n\nc,,1\n")
     refused(f"{path} line 6: column right is empty, expected the path of an image", read_pairs, path)
 
@@ -225,15 +255,17 @@ def test_triplets_are_not_read_from_a_pair_file(tmp_path, awkward):
     with pytest.raises(PairFileError, match="no column 'anchor'; columns found: 'left', 'right'"):
         read_triplets(tmp_path / "p.csv")
     (tmp_path / "p.txt").write_text("1\nA\t1\t2\nA\t1\tB\t2\n")
-    refused(f"{tmp_path / 'p.txt'}: an LFW file holds pairs, expected triplets", read_triplets, tmp_path / "p.txt")
+    refused(f"{tmp_path / 'p.txt'}: holds pairs, expected triplets", read_triplets, tmp_path / "p.txt")
 
 
 def test_an_unknown_format_is_refused(tmp_path, awkward, triplets):
-    with pytest.raises(OptionError, match=r"extension '\.xls' names no format; end it in \.csv, \.parquet or \.txt"):
+    with pytest.raises(
+        OptionError, match=r"extension '\.xls' names no format; end it in \.csv, \.tsv, \.parquet or \.txt"
+    ):
         write_pairs(awkward, tmp_path / "p.xls")
     with pytest.raises(OptionError, match="unknown format 'parket': did you mean 'parquet'"):
         write_pairs(awkward, tmp_path / "p.csv", format="parket")
-    with pytest.raises(OptionError, match="unknown format 'lfw': known: csv, parquet"):
+    with pytest.raises(OptionError, match="unknown format 'lfw': known: csv, lines, parquet, tsv"):
         write_triplets(triplets, tmp_path / "t.txt")
 
 
@@ -260,3 +292,205 @@ def test_a_name_that_is_no_unicode_is_refused(tmp_path, name):
         write_pairs(frame, tmp_path / name)
     assert r"'a\udce9'" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_canonical_name_wins_over_the_others(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("left,image1,right,Same,label\na,x,b,1,0\n")
+    frame = read_pairs(path)
+    assert list(frame) == ["left", "right", "same", "image1", "label"]
+    assert (frame["left"][0], frame["same"][0], frame["label"][0]) == ("a", True, "0")
+
+
+def test_two_columns_that_could_be_the_same_one_are_refused(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("image1,path1,right,same\na,b,c,1\n")
+    expected = "columns 'image1' and 'path1' could both be the column left; rename the right one to left"
+    for call in (read_pairs, kind_of):
+        refused(f"{path}: {expected}", call, path)
+    path = tmp_path / "p.parquet"
+    pd.DataFrame({"left": ["a"], "right": ["b"], "target": [1], "label": [1]}).to_parquet(path)
+    expected = "columns 'target' and 'label' could both be the column same; rename the right one to same"
+    refused(f"{path}: {expected}", read_pairs, path)
+
+
+def test_other_names_of_columns_are_known_in_parquet_too(tmp_path):
+    path = tmp_path / "p.parquet"
+    pd.DataFrame({"img1": ["a"], "img2": ["b"], "label": [1.0], "Fold": [3]}).to_parquet(path)
+    frame = read_pairs(path)
+    assert frame.to_dict("list") == {"left": ["a"], "right": ["b"], "same": [True], "fold": [3]}
+    assert kind_of(path) == "pairs"
+
+
+@pytest.mark.parametrize(
+    ("cells", "same_label", "same"),
+    [
+        (["0", "1", "", "0"], "0", [True, False, None, True]),
+        ([0, 1, 1, 0], "0", [True, False, False, True]),
+        ([0.0, 1.0, None, 0.0], "0", [True, False, None, True]),
+        ([False, True, True, False], "0", [True, False, False, True]),
+        (["genuine", "forged", "Forged ", " GENUINE"], "Genuine", [True, False, False, True]),
+        (["-1", "1", "1", "-1"], "1", [False, True, True, False]),
+        (["2", "7", None, "2"], "2", [True, False, None, True]),
+    ],
+)
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
+def test_the_label_that_means_same_can_be_named(tmp_path, cells, same_label, same, name):
+    path = tmp_path / name
+    frame = pd.DataFrame({"left": list("abcd"), "right": list("efgh"), "label": cells})
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_csv(path, index=False)
+    read = read_pairs(path, same_label=same_label)["same"]
+    assert [None if value is pd.NA else value for value in read] == same
+
+
+def test_a_label_that_no_row_has_is_refused_with_those_found(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("left,right,same\na,b,genuine\nc,d,forged\n")
+    refused(
+        f"{path}: no row has 'genuin' in column same; values found: 'genuine', 'forged'; "
+        "give --same-label the one that means same",
+        lambda: read_pairs(path, same_label="genuin"),
+    )
+    with pytest.raises(PairFileError, match=r"no row has ' ' in column same"):
+        read_pairs(path, same_label=" ")
+    refused(
+        f"{path} line 2: same is 'genuine', expected 1 or 0, true or false, or empty; "
+        "--same-label names the value that means same",
+        read_pairs,
+        path,
+    )
+
+
+@pytest.mark.parametrize("text", ["1\nA\t1\t2\nA\t1\tB\t2\n", "A\t1\t2\n", "a_1.jpg 1\na_2.jpg 1\n"])
+def test_a_label_is_not_named_for_a_form_that_tells_it(tmp_path, text):
+    path = tmp_path / "pairs.txt"
+    path.write_text(text)
+    with pytest.raises(OptionError) as caught:
+        read_pairs(path, same_label="0")
+    assert str(caught.value) == f"--same-label 0: {path} has no column of labels, its form tells; leave it out"
+
+
+QUADRUPLETS = {
+    "anchor": ["a/1.jpg", "b, c/2.jpg"],
+    "positive": ["a/2.jpg", "b, c/3.jpg"],
+    "negative": ["d/1.jpg", "e/1.jpg"],
+    "negative2": ["f/1.jpg", "g/1.jpg"],
+    "anchor_identity": ["a", "b, c"],
+    "negative_identity": ["d", "e"],
+    "negative2_identity": ["f", "g"],
+}
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.tsv", "q.parquet"])
+def test_a_quadruplet_file_loses_nothing(tmp_path, name):
+    frame = pd.DataFrame(QUADRUPLETS)
+    write_quadruplets(frame, tmp_path / name)
+    pd.testing.assert_frame_equal(read_quadruplets(tmp_path / name), frame)
+    assert kind_of(tmp_path / name) == "quadruplets"
+    refused(f"{tmp_path / name}: holds quadruplets, expected triplets", read_triplets, tmp_path / name)
+
+
+def test_quadruplets_are_not_read_from_triplets_nor_pairs(tmp_path, triplets, awkward):
+    write_triplets(triplets, tmp_path / "t.csv")
+    with pytest.raises(PairFileError, match="no column 'negative2'; columns found: 'anchor', 'positive', 'negative'"):
+        read_quadruplets(tmp_path / "t.csv")
+    write_pairs(awkward, tmp_path / "p.csv")
+    with pytest.raises(PairFileError, match="no column 'anchor'; columns found: 'left', 'right'"):
+        read_quadruplets(tmp_path / "p.csv")
+    with pytest.raises(
+        PairFileError, match=r"q\.csv row 1: column negative2 is empty, expected the path of an image"
+    ):
+        write_quadruplets(pd.DataFrame(QUADRUPLETS).assign(negative2=""), tmp_path / "q.csv")
+
+
+def coded(texts, categories):
+    return pd.Categorical(texts, categories=categories)
+
+
+@pytest.mark.parametrize("kind", [object, "str"])
+def test_categories_are_written_as_a_dictionary_and_read_as_text(tmp_path, kind):
+    names = pd.Index(["ü.jpg", "b c.jpg", "unused.jpg"], dtype=kind)
+    frame = pd.DataFrame(
+        {
+            "left": coded(["ü.jpg", "b c.jpg", "ü.jpg"], names),
+            "right": coded(["b c.jpg", "ü.jpg", "b c.jpg"], names),
+            "same": pd.array([True, False, None], dtype="boolean"),
+            "left_identity": coded(["A", None, "B"], ["A", "B"]),
+        }
+    )
+    path = tmp_path / "p.parquet"
+    write_pairs(frame, path)
+    written = parquet.read_schema(path)
+    assert [pa.types.is_dictionary(written.field(name).type) for name in ("left", "right")] == [True, True]
+    expected = frame.assign(**{name: frame[name].astype("str") for name in ("left", "right", "left_identity")})
+    read = read_pairs(path)
+    equal_up_to_missing(read, expected)
+    assert not isinstance(read["left"].dtype, pd.CategoricalDtype)
+    write_pairs(frame, tmp_path / "p.csv")
+    equal_up_to_missing(read_pairs(tmp_path / "p.csv"), expected)
+
+
+LETTERS = list("aZ09 ,;'\"#%&=()[]{}@!~^$+_-.\t/\\üßñ日本😀👩\u200d🚀\u0301\xa0")
+
+
+def random_texts(rng, number, ending=""):
+    lengths = rng.integers(1, 12, number)
+    return ["x" + "".join(rng.choice(LETTERS, length)) + ending for length in lengths]
+
+
+def random_pairs(rng, number):
+    """Texts that no format may change, with every optional column and missing values."""
+    identities = [None if rng.random() < 0.2 else text for text in random_texts(rng, 2 * number)]
+    return pd.DataFrame(
+        {
+            "left": random_texts(rng, number, ".jpg"),
+            "right": random_texts(rng, number),
+            "same": pd.array(rng.choice([True, False, None], number), dtype="boolean"),
+            "fold": rng.integers(0, 4, number),
+            "left_identity": pd.Series(identities[:number], dtype="str"),
+            "right_identity": pd.Series(identities[number:], dtype="str"),
+            "group": random_texts(rng, number),
+        }
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", ["csv", "tsv", "parquet"])
+def test_any_table_survives_a_round_trip(tmp_path, seed, name):
+    rng = np.random.default_rng(seed)
+    frame = random_pairs(rng, 40)
+    write_pairs(frame, tmp_path / "file", name)
+    equal_up_to_missing(read_pairs(tmp_path / "file"), frame)
+    columns = {column: random_texts(rng, 40) for column in QUADRUPLETS}
+    write_quadruplets(pd.DataFrame(columns), tmp_path / "file", name)
+    pd.testing.assert_frame_equal(read_quadruplets(tmp_path / "file"), pd.DataFrame(columns))
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", ["lines", "calfw"])
+def test_any_table_survives_a_round_trip_as_lines_or_is_refused(tmp_path, seed, name):
+    rng = np.random.default_rng(seed)
+    frame = random_pairs(rng, 40)[["left", "right", "same"]].dropna().reset_index(drop=True)
+    blanks = frame[["left", "right"]].map(lambda text: re.search(r"\s", text) is not None)
+    assert blanks["left"].any()
+    first = blanks["left"].argmax() + 1
+    with pytest.raises(PairFileError, match=rf"row {first} has left .* write CSV or Parquet$"):
+        write_pairs(frame, tmp_path / "file", name)
+    clean = frame[~blanks.any(axis=1)].reset_index(drop=True)
+    clean["right"] += ".png"
+    write_pairs(clean, tmp_path / "file", name)
+    equal_up_to_missing(read_pairs(tmp_path / "file"), clean)
+
+
+def test_every_format_is_named_and_known(tmp_path):
+    frame = pd.DataFrame({"left": ["A/A_0001.jpg"] * 2, "right": ["A/A_0002.jpg", "B/B_0001.jpg"], "same": [1, 0]})
+    for name in PAIR_FORMATS:
+        write_pairs(frame, tmp_path / name, name)
+        read = read_pairs(tmp_path / name)
+        assert read["right"].tolist() == frame["right"].tolist(), name
+        assert read["same"].tolist() == [True, False], name
+        assert set(read) <= set(FORMAT_COLUMNS.get(name, read)), name
+    tuples = pd.DataFrame({column: ["a.jpg"] for column in ("anchor", "positive", "negative")})
+    for name in TUPLE_FORMATS:
+        write_triplets(tuples, tmp_path / name, name)
+        pd.testing.assert_frame_equal(read_triplets(tmp_path / name), tuples)

@@ -174,3 +174,10 @@ def test_the_official_files_are_read_and_written_back(real_data, tmp_path, name,
     assert (real_data / "data" / "lfw" / frame["right"].iloc[-1]).is_file()
     write_pairs(frame, tmp_path / name)
     assert (tmp_path / name).read_bytes() == official.read_bytes()
+
+
+def test_blanks_separate_where_there_is_no_tab(path):
+    path.write_text(FOLDS.replace("\t", "  "))
+    with_blanks = read_pairs(path)
+    path.write_text(FOLDS)
+    pd.testing.assert_frame_equal(with_blanks, read_pairs(path))

@@ -35,7 +35,8 @@ def test_labels_of_every_accepted_form_become_nullable_booleans(values):
 
 @pytest.mark.parametrize("bad", ["yes", "2", "-1", "0.5", "nan"])
 def test_a_bad_label_is_named_with_its_row(bad):
-    expected = f"p.csv row 2: same is {bad!r}, expected 1 or 0, true or false, or empty"
+    expected = f"p.csv row 2: same is {bad!r}, expected 1 or 0, true or false, or empty; "
+    expected += "--same-label names the value that means same"
     with pytest.raises(PairFileError, match=f"^{re.escape(expected)}$"):
         table.check_pairs(pairs(same=["1", bad]), "p.csv")
 
@@ -167,3 +168,75 @@ def test_row_names_survive_filtering_and_reordering():
     frame = pd.DataFrame({"x": range(5)})
     remember_rows(frame, "line", 2)
     assert row_name(frame[frame["x"] > 2].iloc[::-1], 0) == "line 6"
+
+
+def test_a_row_made_of_several_rows_of_the_file_is_named_by_the_first():
+    frame = pd.DataFrame({"x": range(3)})
+    remember_rows(frame, "line", 1, [3], each=2)
+    assert [row_name(frame, position) for position in range(3)] == ["line 1", "line 4", "line 6"]
+
+
+def categories(codes, names):
+    return pd.Categorical.from_codes(codes, categories=names)
+
+
+def test_categories_of_text_stay_categories():
+    frame = pairs(left=categories([1, 0], ["x", "y", "unused"]), group=categories([0, -1], ["g"]))
+    checked = table.check_pairs(frame, "p.csv")
+    assert isinstance(checked["left"].dtype, pd.CategoricalDtype)
+    assert checked["left"].tolist() == ["y", "x"]
+    assert checked["group"].isna().tolist() == [False, True]
+
+
+def test_categories_are_checked_like_text():
+    with pytest.raises(PairFileError, match=r"^p\.csv row 2: column left is empty, expected the path of an image$"):
+        table.check_pairs(pairs(left=categories([0, -1], ["x"])), "p.csv")
+    for blank in ("", "  "):
+        with pytest.raises(PairFileError, match=r"^p\.csv row 2: column left is empty, expected the path"):
+            table.check_pairs(pairs(left=categories([1, 0], [blank, "x"])), "p.csv")
+        assert table.check_pairs(pairs(left=categories([1, 1], [blank, "x"])), "p.csv")["left"].tolist() == ["x", "x"]
+    checked = table.check_pairs(pairs(left_identity=categories([1, 0], ["", "A"])), "p.csv")
+    assert checked["left_identity"].tolist()[0] == "A"
+    assert checked["left_identity"].isna().tolist() == [False, True]
+    assert table.check_pairs(pairs(left=categories([1, 0], [7, 8])), "p.csv")["left"].tolist() == ["8", "7"]
+    with pytest.raises(PairFileError, match=r"^p\.csv: column left holds floating values, expected text$"):
+        table.check_pairs(pairs(left=categories([0, 1], [0.5, 1.5])), "p.csv")
+    with pytest.raises(PairFileError, match=r"column left holds 'a\\udce9', which is not Unicode; rename it$"):
+        table.check_pairs(pairs(left=categories([0, 1], pd.Index(["a\udce9", "b"], dtype=object))), "p.csv")
+
+
+def test_categories_are_counted_and_looked_up_like_text(tmp_path):
+    names = pd.Index(["b/1.jpg", "unused.jpg", "a/1.jpg"])
+    frame = pairs(left=categories([2, 0], names), right=["b/1.jpg", "c/1.jpg"])
+    frame["left_identity"] = categories([1, 0], ["B", "A", "C"])
+    frame["right_identity"] = ["B", "D"]
+    checked = table.check_pairs(frame, "p.csv")
+    assert table.unique_images(checked) == ["a/1.jpg", "b/1.jpg", "c/1.jpg"]
+    assert table.pair_counts(checked)["identities"] == 3
+    for name in ("a/1.jpg", "b/1.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    with pytest.raises(PairFileError, match=r"^p\.csv row 2: column right names 'c/1\.jpg', which is no file below"):
+        table.check_files_exist(checked, tmp_path, "p.csv")
+
+
+def test_quadruplets_are_checked_and_looked_up_like_triplets(tmp_path):
+    columns = {"anchor": ["a"], "positive": ["b"], "negative": ["c"], "negative2": ["d"], "negative2_identity": [4]}
+    frame = table.check_quadruplets(pd.DataFrame(columns), "q.csv")
+    assert list(frame) == [*table.QUADRUPLET_COLUMNS, "negative2_identity"]
+    assert frame["negative2_identity"].tolist() == ["4"]
+    assert table.unique_images(frame) == ["a", "b", "c", "d"]
+    for name in "abc":
+        (tmp_path / name).touch()
+    with pytest.raises(PairFileError, match=r"^q\.csv row 1: column negative2 names 'd', which is no file below"):
+        table.check_files_exist(frame, tmp_path, "q.csv")
+    expected = "q.csv: no column 'negative2'; columns found: 'anchor', 'positive', 'negative'; expected at least "
+    with pytest.raises(PairFileError, match=re.escape(f"{expected}anchor, positive, negative, negative2")):
+        table.check_quadruplets(frame[["anchor", "positive", "negative"]], "q.csv")
+
+
+def test_missing_files_are_found_wherever_they_stand(tmp_path):
+    (tmp_path / "a").touch()
+    frame = table.check_pairs(pairs(left=["a", "a"], right=["a", "z"]), "p.csv")
+    with pytest.raises(PairFileError, match=r"^p\.csv row 2: column right names 'z'.*; check the root folder$"):
+        table.check_files_exist(frame, tmp_path, "p.csv")
