@@ -1,4 +1,4 @@
-"""Catalogs divided by identity: shares for training and evaluation, folds for cross-validation."""
+"""Catalogs divided by identity: shares for training and evaluation, folds of equally many identities."""
 
 import math
 
@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from siamese.errors import DataError, OptionError
 from siamese.pairing.identities import IdentityIndex
-from siamese.pairing.sampling import draw_pairs
-from siamese.pairing.supply import check_number, check_ratio, default_counts, seeded
+from siamese.pairing.supply import seeded
 
 Ints = NDArray[np.int64]
 
@@ -36,7 +35,9 @@ def parse_shares(text: str) -> tuple[float, ...]:
 
 
 def parse_ratio(text: str) -> tuple[float, float]:
-    """Read a ratio of genuine to impostor pairs, two numbers above 0.
+    """Read a ratio of genuine to impostor pairs, two numbers above 0: `5:5`, `6:4`, or percentages, `70:30`.
+
+    Only the quotient counts: 5:5 is 1:1. Percentages may carry their sign, and then they sum to 100.
 
     Raises:
         OptionError: names what was given and what is wrong with it.
@@ -45,11 +46,15 @@ def parse_ratio(text: str) -> tuple[float, float]:
         >>> parse_ratio("6:4")
         (6.0, 4.0)
     """
-    sides = [_number(part, "--ratio", text) for part in text.split(":")]
+    parts = [part.strip() for part in text.split(":")]
+    signed = [part.endswith("%") for part in parts]
+    sides = [_number(part.removesuffix("%").strip(), "--ratio", text) for part in parts]
     if len(sides) != 2:
         raise OptionError(f"--ratio {text!r}: expected genuine:impostor, such as 1:1")
     if min(sides) <= 0:
         raise OptionError(f"--ratio {text!r}: both sides must be above 0")
+    if any(signed) and (not all(signed) or abs(sum(sides) - 100) > 1e-6):
+        raise OptionError(f"--ratio {text!r}: expected two percentages that sum to 100, such as 70%:30%")
     return sides[0], sides[1]
 
 
@@ -99,43 +104,6 @@ def assign_folds(catalog: pd.DataFrame, folds: int, seed: int) -> pd.Series:
     return pd.Series(parts, index=pd.Index(index.names, name="identity"), name="fold")
 
 
-def sample_folds(
-    catalog: pd.DataFrame, folds: int, num_pairs: int | None, ratio: tuple[float, float], seed: int
-) -> pd.DataFrame:
-    """Draw pairs for cross-validation: no identity in two folds, the same counts in every fold.
-
-    Args:
-        catalog: a row per image: `path`, `identity`.
-        folds: how many, at least 2.
-        num_pairs: the total. Each fold gets num_pairs / folds, divided by the ratio, each kind rounded down, so
-            the total may be lower than asked for; None gives every fold what `sample_pairs` would give
-            the poorest.
-        ratio: genuine to impostor, both above 0.
-        seed: 0 or more; the same seed gives the same rows.
-
-    Returns:
-        A pair table with `left, right, same, fold, left_identity, right_identity`, ordered by fold, shuffled
-        within. The folds are those of `assign_folds` with the same seed.
-
-    Raises:
-        DataError: a fold cannot give so many; the message says how many there are.
-        OptionError: `folds`, `num_pairs`, `ratio` or `seed` is out of its range.
-    """
-    check_ratio(ratio)
-    whole, rng = IdentityIndex.of(catalog), seeded(seed)
-    parts = _folds(whole, folds, rng)
-    catalogs = [catalog[rows] for rows in _rows_of(whole, parts, folds)]
-    indices = [IdentityIndex.of(part) for part in catalogs]
-    genuine, impostor = _fold_counts(indices, num_pairs, ratio)
-    tables = [
-        draw_pairs(rng, part, index, genuine, impostor, f"fold {fold}: ")
-        for fold, (part, index) in enumerate(zip(catalogs, indices, strict=True))
-    ]
-    table = pd.concat(tables, ignore_index=True)
-    table.insert(3, "fold", np.repeat(np.arange(folds, dtype=np.int64), genuine + impostor))
-    return table
-
-
 def _number(part: str, option: str, text: str) -> float:
     try:
         number = float(part)
@@ -144,23 +112,6 @@ def _number(part: str, option: str, text: str) -> float:
     if not math.isfinite(number):
         raise OptionError(f"{option} {text!r}: {part!r} is not a number")
     return number
-
-
-def _fold_counts(indices: list[IdentityIndex], num_pairs: int | None, ratio: tuple[float, float]) -> tuple[int, int]:
-    """Genuine and impostor pairs of every fold."""
-    if num_pairs is None:
-        counts = [default_counts(index, ratio, f"fold {fold}: ") for fold, index in enumerate(indices)]
-        return min(count[0] for count in counts), min(count[1] for count in counts)
-    check_number("--num-pairs", num_pairs)
-    each = num_pairs // len(indices)
-    # 0.6 * 5 is 2.9999...: what is whole up to rounding error counts as whole.
-    genuine, impostor = (math.floor(each * side / sum(ratio) + 1e-9) for side in ratio)
-    if not genuine or not impostor:
-        raise OptionError(
-            f"--num-pairs {num_pairs}: too few for one genuine and one impostor pair in each of "
-            f"{len(indices)} folds at ratio {ratio[0]:g}:{ratio[1]:g}"
-        )
-    return genuine, impostor
 
 
 def _folds(index: IdentityIndex, folds: int, rng: np.random.Generator) -> Ints:

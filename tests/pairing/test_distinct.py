@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from siamese.pairing.distinct import sample_distinct, unrank_pairs, water_fill
+from siamese.pairing.distinct import sample_distinct, sample_spread, unrank_pairs, water_fill, water_fill_each
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -19,7 +19,7 @@ def test_draws_are_distinct_in_range_and_as_many_as_asked(seed):
     assert len(set(zip(group.tolist(), index.tolist(), strict=True))) == counts.sum()
 
 
-@pytest.mark.parametrize("count", [2, 3, 4])  # of 6: sparse, sparse at its border, dense
+@pytest.mark.parametrize("count", [2, 3, 4])  # of 6: those drawn are ticked off, or those left out
 def test_every_subset_is_equally_likely(count):
     rng = np.random.default_rng(11)
     groups = 6000
@@ -71,6 +71,46 @@ def test_water_filling_agrees_with_pouring_unit_by_unit(seed):
     shares = water_fill(rng, sizes, request)
     assert (shares <= sizes).all()
     assert sorted(shares.tolist()) == sorted(fill_by_hand(sizes.tolist(), request))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_group_is_filled_as_if_it_were_alone(seed):
+    rng = np.random.default_rng(seed)
+    owner = np.sort(rng.integers(0, 6, 30))
+    sizes = rng.integers(0, 12, 30)
+    requests = rng.integers(0, np.bincount(owner, weights=sizes, minlength=6).astype(int) + 1)
+    shares = water_fill_each(rng, owner, sizes, requests)
+    assert (shares <= sizes).all()
+    for group in range(6):
+        mine = owner == group
+        assert sorted(shares[mine].tolist()) == sorted(fill_by_hand(sizes[mine].tolist(), int(requests[group])))
+
+
+def test_draws_are_spread_over_units_so_that_none_gets_more_than_it_must():
+    rooms = [np.array([3, 1, 4]), np.array([2, 9]), np.array([], np.int64), np.array([5, 5, 5, 5])]
+    units = [len(room) for room in rooms]
+    for counts, expected in (
+        ([2, 1, 0, 4], [[0, 1, 1], [0, 1], [], [1, 1, 1, 1]]),
+        ([8, 7, 0, 2], [[1, 3, 4], [2, 5], [], [0, 0, 1, 1]]),
+        ([6, 11, 0, 10], [[1, 2, 3], [2, 9], [], [2, 2, 3, 3]]),
+    ):
+        group, unit, item = sample_spread(
+            *(np.random.default_rng(0), units, counts),
+            lambda groups, wanted: np.array([rooms[g][u] for g, u in zip(groups, wanted, strict=True)], np.int64),
+        )
+        draws = set(zip(group.tolist(), unit.tolist(), item.tolist(), strict=True))
+        assert len(draws) == len(group) == sum(counts)
+        assert all(item < rooms[g][u] for g, u, item in draws)
+        for g in range(4):
+            assert sorted(np.bincount(unit[group == g], minlength=units[g]).tolist()) == expected[g]
+
+
+def test_every_item_of_every_unit_is_equally_likely():
+    rng, counts = np.random.default_rng(2), np.zeros((3, 4))
+    for _ in range(1200):
+        _, unit, item = sample_spread(rng, [3], [2], lambda _, unit: np.full(len(unit), 4))
+        counts[unit, item] += 1
+    assert stats.chisquare(counts.ravel()).pvalue > 0.01
 
 
 def test_who_gets_the_last_unit_is_drawn_at_random():

@@ -8,8 +8,10 @@ import pytest
 from scipy import stats
 
 from siamese.errors import DataError, OptionError
-from siamese.pairing.formats import write_pairs, write_triplets
+from siamese.pairing.formats import read_pairs, write_pairs, write_triplets
+from siamese.pairing.grouped import GroupRule
 from siamese.pairing.sampling import sample_pairs, sample_triplets
+from siamese.pairing.table import pair_counts, unique_images
 
 
 def catalog(*sizes):
@@ -53,11 +55,48 @@ def test_everything_that_exists_can_be_asked_for(sizes):
     assert unordered(frame[~frame["same"]]) == impostor
 
 
-def test_impostor_pairs_are_uniform_over_all_there_are():
+def test_impostor_pairs_are_spread_over_pairs_of_identities_and_then_over_images():
     images = catalog(1, 2, 3)
     counts = dict.fromkeys(universe(images)[1], 0)
-    for seed in range(1500):
-        drawn = sample_pairs(images, num_pairs=4, ratio=(1, 3), seed=seed)
+    for seed in range(900):
+        drawn = sample_pairs(images, num_pairs=2, seed=seed)
+        counts[unordered(drawn[~drawn["same"]]).pop()] += 1
+    who = dict(zip(images["path"], images["identity"], strict=True))
+    sizes = images["identity"].value_counts()
+    # A third for each pair of identities, in equal parts for its pairs of images: 1 x 2, 1 x 3 and 2 x 3 of them.
+    expected = [300 / np.prod([sizes[who[path]] for path in pair]) for pair in counts]
+    assert stats.chisquare(list(counts.values()), expected).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(10, [1] * 10), (17, [1] * 3 + [2] * 7), (21, [1, 2, 2, 2, 2, 2, 2, 2, 3, 3])]
+)
+def test_no_pair_of_identities_is_in_more_impostor_pairs_than_it_must(number, expected):
+    # Ten pairs of identities; the two with one image each give 1, each of them with the last gives 2.
+    frame = sample_pairs(catalog(30, 30, 1, 1, 2), num_pairs=number * 2, seed=1)
+    impostors = frame.loc[~frame["same"], ["left_identity", "right_identity"]]
+    names = impostors.apply(lambda row: "-".join(sorted(row)), axis=1)
+    assert sorted(names.value_counts()) == expected
+
+
+def test_an_identity_with_many_images_is_in_no_more_impostor_pairs_than_another():
+    images = catalog(530, *[4] * 60)
+    balanced = sample_pairs(images, num_pairs=2000, seed=0)
+    per_image = sample_pairs(images, num_pairs=2000, seed=0, balance="image")
+    shares = []
+    for frame in (balanced, per_image):
+        impostors = frame.loc[~frame["same"], ["left_identity", "right_identity"]]
+        shares.append(int((impostors == "id000").any(axis=1).sum()))
+    assert stats.binomtest(shares[0], 1000, 2 / 61).pvalue > 0.01
+    # 530 x 240 pairs of images against the 4 x 4 of each of 1,770 pairs of the others.
+    assert stats.binomtest(shares[1], 1000, 530 * 240 / (530 * 240 + 16 * 1770)).pvalue > 0.01
+
+
+def test_with_balance_image_impostor_pairs_are_uniform_over_all_there_are():
+    images = catalog(1, 2, 3)
+    counts = dict.fromkeys(universe(images)[1], 0)
+    for seed in range(900):
+        drawn = sample_pairs(images, num_pairs=4, ratio=(1, 3), seed=seed, balance="image")
         for pair in unordered(drawn[~drawn["same"]]):
             counts[pair] += 1
     assert len(counts) == 11
@@ -70,6 +109,54 @@ def test_an_identity_with_many_images_does_not_drown_the_rest():
     per_identity = frame[frame["same"]].groupby("left_identity").size()
     assert len(per_identity) == 51
     assert per_identity.max() <= 4
+
+
+def test_no_identity_has_more_genuine_pairs_than_the_bound():
+    images = catalog(530, *[4] * 5)
+    frame = sample_pairs(images, num_pairs=24, seed=1, max_per_identity=2)
+    assert (frame[frame["same"]].groupby("left_identity").size() == 2).all()
+    without = sample_pairs(images, num_pairs=None, seed=1, max_per_identity=3)
+    assert (without[without["same"]].groupby("left_identity").size() == 3).all()
+    triplets = sample_triplets(images, num_triplets=None, seed=1, max_per_identity=3)
+    assert (triplets.groupby("anchor_identity").size() == 3).all()
+
+
+def test_negatives_of_triplets_are_even_over_identities_or_over_images():
+    images = catalog(40, *[2] * 60)
+    for balance, share in (("identity", 1 / 60), ("image", 40 / 158)):
+        frame = sample_triplets(images, num_triplets=1220, seed=0, balance=balance)
+        negatives = frame.loc[frame["anchor_identity"] != "id000", "negative_identity"]
+        assert stats.binomtest(int((negatives == "id000").sum()), len(negatives), share).pvalue > 0.01
+
+
+@pytest.mark.parametrize("number", [3, 11, 26])
+@pytest.mark.parametrize("balance", ["identity", "image"])
+def test_triplets_of_any_density_and_balance_are_distinct(number, balance):
+    frame = sample_triplets(catalog(3, 2, 1), num_triplets=number, seed=number, balance=balance)
+    assert len(frame.drop_duplicates()) == len(frame) == number
+    assert (frame["anchor_identity"] != frame["negative_identity"]).all()
+
+
+def test_categories_hold_the_same_rows_and_are_written_as_the_same_files(tmp_path):
+    images = catalog(*range(1, 15)).assign(session=["a", "b", "a"] * 35)
+    rule = GroupRule("session", "across")
+    for groups in (None, rule):
+        text, coded = (
+            sample_pairs(images, num_pairs=60, seed=3, groups=groups, categorical=kind) for kind in (False, True)
+        )
+        assert all(isinstance(coded[name].dtype, pd.CategoricalDtype) for name in coded.columns.drop("same"))
+        pd.testing.assert_frame_equal(coded.astype(text.dtypes), text)
+        assert unique_images(coded) == unique_images(text)
+        assert pair_counts(coded) == pair_counts(text)
+        for suffix in ("csv", "parquet"):
+            for name, frame in (("text", text), ("coded", coded)):
+                write_pairs(frame, tmp_path / f"{name}.{suffix}")
+            read = [read_pairs(tmp_path / f"{name}.{suffix}") for name in ("text", "coded")]
+            pd.testing.assert_frame_equal(*read)
+            pd.testing.assert_frame_equal(read[1], text)
+        assert (tmp_path / "text.csv").read_bytes() == (tmp_path / "coded.csv").read_bytes()
+    triplets = [sample_triplets(images, num_triplets=50, seed=3, categorical=kind) for kind in (False, True)]
+    pd.testing.assert_frame_equal(triplets[1].astype(triplets[0].dtypes), triplets[0])
 
 
 def test_neither_side_nor_place_tells_the_label_or_the_identity():
@@ -205,6 +292,27 @@ def test_more_than_exists_is_refused_with_the_numbers():
     )
 
 
+def test_a_bound_per_identity_that_leaves_too_few_is_refused_with_the_numbers():
+    numbers = "(6 images of 3 identities, 2 with two or more)"
+    refused(
+        f"val: 4 genuine pairs with at most 2 of one identity asked for, but only 3 exist {numbers}; "
+        "raise --max-per-identity, lower --num-pairs or add images",
+        *(sample_pairs, catalog(3, 2, 1)),
+        num_pairs=8,
+        seed=0,
+        max_per_identity=2,
+        what="val: ",
+    )
+    refused(
+        f"9 triplets with at most 4 of one identity asked for, but only 8 exist {numbers}; "
+        "raise --max-per-identity, lower --num-triplets or add images",
+        *(sample_triplets, catalog(3, 2, 1)),
+        num_triplets=9,
+        seed=0,
+        max_per_identity=4,
+    )
+
+
 @pytest.mark.parametrize(("call", "option"), [(sample_pairs, "num_pairs"), (sample_triplets, "num_triplets")])
 @pytest.mark.parametrize("number", [None, 4])
 def test_a_catalog_without_both_kinds_is_refused(call, option, number):
@@ -264,6 +372,16 @@ def test_options_out_of_range_are_refused():
         seed=0,
         kind=OptionError,
     )
+    for call, option in ((sample_pairs, "num_pairs"), (sample_triplets, "num_triplets")):
+        some = {option: 2, "seed": 0, "kind": OptionError}
+        refused("--max-per-identity 0: expected at least 1", call, images, max_per_identity=0, **some)
+        refused(
+            "unknown balance 'images': did you mean 'image'? known: identity, image",
+            call,
+            images,
+            balance="images",
+            **some,
+        )
     refused(
         "--num-triplets 0: expected at least 1",
         sample_triplets,

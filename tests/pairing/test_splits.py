@@ -4,8 +4,10 @@ import pandas as pd
 import pytest
 
 from siamese.errors import DataError, OptionError
+from siamese.pairing.folds import sample_folds
 from siamese.pairing.formats import read_pairs, write_pairs
-from siamese.pairing.splits import assign_folds, parse_ratio, parse_shares, sample_folds, split_identities
+from siamese.pairing.sampling import sample_pairs
+from siamese.pairing.splits import assign_folds, parse_ratio, parse_shares, split_identities
 
 
 def catalog(*sizes):
@@ -44,6 +46,8 @@ def test_bad_shares_are_refused(text, expected):
 def test_ratios_are_read():
     assert parse_ratio("6:4") == (6.0, 4.0)
     assert parse_ratio("1:1") == (1.0, 1.0)
+    assert parse_ratio("70:30") == (70.0, 30.0)
+    assert parse_ratio("70% : 30%") == (70.0, 30.0)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,8 @@ def test_ratios_are_read():
         ("1:0", "both sides must be above 0"),
         ("-1:1", "both sides must be above 0"),
         ("a:1", "'a' is not a number"),
+        ("70%:40%", "expected two percentages that sum to 100, such as 70%:30%"),
+        ("70%:30", "expected two percentages that sum to 100, such as 70%:30%"),
     ],
 )
 def test_bad_ratios_are_refused(text, expected):
@@ -166,6 +172,33 @@ def test_folds_can_be_written_in_the_form_of_lfw(tmp_path):
     pd.testing.assert_frame_equal(
         read.sort_values(order, ignore_index=True), frame.sort_values(order, ignore_index=True)
     )
+
+
+@pytest.mark.parametrize("ratio", ["5:5", "6:4", "7:3", "70:30", "70%:30%"])
+def test_equal_quotients_give_equal_counts(ratio):
+    genuine = {"5:5": 50, "6:4": 60}.get(ratio, 70)
+    frame = sample_pairs(catalog(*[8] * 10), num_pairs=100, ratio=parse_ratio(ratio), seed=0)
+    assert frame["same"].sum() == genuine
+
+
+def test_folds_can_bound_an_identity_and_balance_by_image():
+    images = catalog(*[40, 2, 2] * 4)
+    options = {"max_per_identity": 3, "balance": "image"}
+    frame = sample_folds(images, 2, None, (1, 1), 0, **options)
+    assert frame[frame["same"]].groupby("left_identity").size().max() == 3
+    plain = sample_folds(images, 2, 24, (1, 1), 0)
+    assert plain["fold"].tolist() == [0] * 12 + [1] * 12
+    message = "--max-per-identity 0: expected at least 1"
+    with pytest.raises(OptionError, match=f"^{message}$"):
+        sample_folds(images, 2, 24, (1, 1), 0, max_per_identity=0)
+
+
+def test_folds_as_categories_are_the_same_folds():
+    images = catalog(*[5] * 20)
+    text, categories = (sample_folds(images, 4, 80, (1, 1), 0, categorical=kind) for kind in (False, True))
+    for name in ("left", "right", "left_identity", "right_identity"):
+        assert isinstance(categories[name].dtype, pd.CategoricalDtype)
+        assert categories[name].tolist() == text[name].tolist()
 
 
 def test_without_a_number_every_fold_gets_what_the_poorest_can_give():
