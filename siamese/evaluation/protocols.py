@@ -133,7 +133,8 @@ def _measurement(
         impostor=len(labels) - genuine,
         accuracy=float(np.mean(accuracies)),
         accuracy_std=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
-        threshold=float(np.mean(thresholds)),
+        # The mean of equal numbers may differ from them in the last digit.
+        threshold=float(thresholds[0] if (thresholds == thresholds[0]).all() else thresholds.mean()),
         # Shifted by each fold's own threshold, decisions are made at zero.
         f1=metrics.f1_at(values - thresholds, labels, 0.0),
         auc=metrics.auc(values, labels),

@@ -36,18 +36,32 @@ class Embeddings:
 
 @torch.inference_mode()
 def embed_pixels(
-    network: SiameseNetwork, pixels: NDArray[np.uint8], *, device: str = "cpu", batch: int | None = None
+    network: SiameseNetwork,
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None = None,
+    *,
+    device: str = "cpu",
+    batch: int | None = None,
 ) -> NDArray[np.float32]:
-    """Embed prepared pixels: (N, H, W, 3) uint8 RGB to (N, D) float32, rows of unit length.
+    """Embed prepared pixels; the network is put in evaluation for the call and left as it was found.
 
-    The network is put in evaluation for the call and left as it was found.
+    Args:
+        network: on `device`.
+        pixels: shape (M, H, W, 3), uint8, RGB; may be mapped from a file, as only a batch of it is held.
+        rows: which of them, shape (N,); None for all.
+        device: where the network runs.
+        batch: images at a time; None for what suits the device.
+
+    Returns:
+        Shape (N, D), float32, rows of unit length.
     """
+    rows = np.arange(len(pixels)) if rows is None else rows
     batch = batch or default_batch(device)
     training = network.training
     network.eval()
-    vectors = np.zeros((len(pixels), network.embedding_dim), np.float32)
-    for start in range(0, len(pixels), batch):
-        images = torch.from_numpy(network.input_spec.normalise(pixels[start : start + batch]))
+    vectors = np.zeros((len(rows), network.embedding_dim), np.float32)
+    for start in range(0, len(rows), batch):
+        images = torch.from_numpy(network.input_spec.normalise(pixels[rows[start : start + batch]]))
         vectors[start : start + batch] = network(images.to(device)).float().cpu().numpy()
     network.train(training)
     return vectors

@@ -20,6 +20,8 @@ from siamese.images.input_spec import InputSpec
 from siamese.model.network import SiameseNetwork
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
+# New weights wait here until the card that names them is there: then, and only then, the model is the new one.
+WAITING = "model-new.safetensors"
 
 
 class EncoderCard(BaseModel):
@@ -94,14 +96,26 @@ def describe_encoder(network: SiameseNetwork) -> EncoderCard:
 def save_model(folder: Path, network: SiameseNetwork, card: ModelCard) -> None:
     """Write a model folder.
 
-    The weights are written first and the card, which names their hash, last: a folder whose writing was cut off is
-    recognised as such.
+    At every moment the folder holds one whole model, the old one or the new one, also when the writer is killed: the
+    card names the hash of its weights, and those of either lie in a file of their own until it has been replaced.
     """
+    _settle(folder)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
+    with atomic_path(folder / WAITING) as temporary:
         save_file(state, temporary)
         digest = sha256_of(temporary)
     write_text(folder / CARD, card.model_copy(update={"sha256": digest}).model_dump_json(indent=2) + "\n")
+    (folder / WAITING).replace(folder / WEIGHTS)
+
+
+def _settle(folder: Path) -> None:
+    """Put weights in their place that a killed writer left waiting, if the card is theirs."""
+    waiting = folder / WAITING
+    try:
+        if waiting.is_file() and sha256_of(waiting) == read_card(folder).sha256:
+            waiting.replace(folder / WEIGHTS)
+    except ModelError:
+        return  # no card, or none of ours: nothing that could be lost
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -133,7 +147,9 @@ def load_model(folder: Path) -> tuple[SiameseNetwork, ModelCard]:
         ModelError: a file is missing or changed, or the weights do not fit the card.
     """
     card = read_card(folder)
-    path = folder / WEIGHTS
+    path = folder / WAITING  # of a writer that was killed with the last step before it, or at work just now
+    if not path.is_file() or sha256_of(path) != card.sha256:
+        path = folder / WEIGHTS
     if not path.is_file():
         raise ModelError(f"{folder}: no {WEIGHTS}; the model folder is incomplete, copy it again")
     digest = sha256_of(path)

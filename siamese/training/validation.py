@@ -37,9 +37,10 @@ class Validation:
         return self.tuples.same
 
     def scores(self, network: SiameseNetwork) -> NDArray[np.float32]:
-        """Similarity of each pair, shape (N,); each image is embedded once."""
-        vectors = embed_pixels(network, self.pixels, device=self.device)
-        left, right = self.tuples.rows.T
+        """Similarity of each pair, shape (N,); each image of the pairs is embedded once, and no other."""
+        images, places = np.unique(self.tuples.rows, return_inverse=True)
+        vectors = embed_pixels(network, self.pixels, images, device=self.device)
+        left, right = places.reshape(self.tuples.rows.shape).T
         return pair_similarity(vectors[left], vectors[right])
 
     def measure(self, network: SiameseNetwork) -> ValidationFigures | None:

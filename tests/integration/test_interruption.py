@@ -1,15 +1,19 @@
-"""Real signals on a real run: nothing that was finished is lost."""
+"""Real signals on a real run, and real kills of writers: nothing finished is lost, nothing half is left."""
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from .conftest import ENCODER, Siamese, start
+from .conftest import ENCODER, REPOSITORY, Siamese, start
 
 # Long enough that a signal lands in the middle.
 LONG = ["--encoder", ENCODER, "--input-size", "32", "--epochs", "6", "--num-pairs", "256", "--lr", "0.001"]
@@ -90,3 +94,151 @@ def test_ctrl_c_elsewhere_exits_with_130_and_one_line(faces: Path, tmp_path: Pat
     assert process.returncode == 130
     assert err.splitlines()[-1] == "siamese: interrupted"
     assert "Traceback" not in err
+
+
+# Forks a process that writes for ever, kills it after a random while, and looks at what is there; many times over.
+# Only the forked ones use libraries that start threads, which a fork would not take along.
+KILLER = """
+import os, random, sys, time
+from pathlib import Path
+folder, kills = Path(sys.argv[1]), int(sys.argv[2])
+{body}
+def child(work):
+    number = os.fork()
+    if number == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return number
+def for_ever():
+    turn = 0
+    while True:
+        turn += 1
+        write(turn)
+os.waitpid(child(prepare), 0)
+rng = random.Random(0)
+seen = []
+for _ in range(kills):
+    number = child(for_ever)
+    time.sleep(rng.uniform(0.02, 0.2))
+    os.kill(number, 9)
+    os.waitpid(number, 0)
+    seen.append(look())
+print(seen)
+"""
+
+PAIRS = """
+import pandas as pd
+from siamese.pairing.formats import write_pairs
+def table(which):
+    names = f"{{which}}/" + pd.Series(range(20_000)).astype(str)
+    return pd.DataFrame({{"left": names, "right": names + "x", "same": [True, False] * 10_000}})
+target = folder / "{name}"
+def prepare():
+    for which in (0, 1):
+        write_pairs(table(which), folder / f"whole {{which}}" / "{name}")
+    write(0)
+def write(turn):
+    write_pairs(table(turn % 2), target)
+def look():
+    whole = [(folder / f"whole {{which}}" / "{name}").read_bytes() for which in (0, 1)]
+    return whole.index(target.read_bytes())
+"""
+
+MODEL = """
+import torch
+from siamese.encoders.registry import create_encoder
+from siamese.model.folder import ModelCard, describe_encoder, load_model, save_model
+from siamese.model.network import SiameseNetwork
+torch.set_num_threads(1)
+def build(which):
+    torch.manual_seed(which)
+    network = SiameseNetwork(create_encoder("timm/test_resnet@random", input_size=(32, 32)), "mlp", 8192)
+    card = {"head": "mlp", "embedding_dim": 8192, "operating_points": (), "licence": str(which)}
+    return network, ModelCard(encoder=describe_encoder(network), **card)
+built = [build(which) for which in (0, 1)]
+def prepare():
+    write(0)
+def write(turn):
+    save_model(folder / "model", *built[turn % 2])
+def look():
+    network, card = load_model(folder / "model")
+    expected = built[int(card.licence)][0].state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+    return int(card.licence)
+"""
+
+
+def kill_often(body: str, folder: Path, kills: int) -> list[object]:
+    """What was found after each kill; that which is neither the old nor the new fails inside."""
+    command = [sys.executable, "-c", KILLER.format(body=body), str(folder), str(kills)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == kills
+    return found
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.parquet"])
+def test_a_killed_writer_of_pairs_leaves_the_old_file_or_the_new_one(tmp_path: Path, name: str) -> None:
+    found = kill_often(PAIRS.format(name=name), tmp_path, 25)
+    assert set(found) <= {0, 1}
+    assert list(tmp_path.glob(".pairs-*")), "no kill hit a file that was being written; make the table larger"
+
+
+def test_a_killed_writer_of_a_model_folder_leaves_the_old_model_or_the_new_one(tmp_path: Path) -> None:
+    found = kill_often(MODEL, tmp_path, 25)
+    assert set(found) == {0, 1}
+    assert list((tmp_path / "model").glob(".model-*")), (
+        "no kill hit a file that was being written; make the model larger"
+    )
+
+
+STORE = """
+import shutil
+import numpy as np
+from siamese.images import cache
+from siamese.images.cache import PixelCache
+from siamese.images.input_spec import InputSpec
+from siamese.images.loader import ImageLoader
+from siamese.images.pixel_store import open_pixel_store
+cache.STEP = 2
+paths = sorted(path.name for path in (folder / "data").iterdir())
+expected = np.load(folder / "expected.npy")
+def fill(home):
+    loader = ImageLoader(InputSpec(size=(32, 32)), workers=1)
+    store = open_pixel_store(home, 1.0, loader)
+    known = len(store)
+    filled = PixelCache(loader, folder / "data", paths, folder / "unused.bin", store=store)
+    filled.close()
+    return known, filled.pixels
+homes = [folder / f"cache {number}" for number in range(3)]
+def prepare():
+    pass
+def write(turn):
+    if turn % 3 == 0:  # what is removed may be hit as well
+        shutil.rmtree(homes[turn // 3 % 3], ignore_errors=True)
+    fill(homes[turn % 3])
+def look():
+    found = []
+    for home in homes:
+        known, pixels = fill(home)
+        assert (pixels == expected).all()
+        found.append(known)
+    for home in homes:
+        shutil.rmtree(home)
+    return found
+"""
+
+
+def test_a_killed_writer_of_decoded_images_leaves_a_cache_that_serves_only_what_is_right(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "data").mkdir()
+    pixels = rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "data" / f"{number:03}.png")
+    np.save(tmp_path / "expected.npy", pixels)
+    found = np.array(kill_often(STORE, tmp_path, 20))
+    assert ((found > 0) & (found < len(pixels))).any(), "no kill hit a cache that was being filled; make it larger"

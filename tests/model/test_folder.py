@@ -314,16 +314,37 @@ def test_an_interrupted_save_leaves_the_old_model_whole(saved: Path, monkeypatch
     assert torch.equal(load_model(saved)[0](images()), expected)
 
 
-def test_a_save_cut_off_between_its_two_files_is_recognised(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_cut_off_before_its_card_leaves_the_old_model(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, text: str) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(model_folder, "write_text", full)
+    expected = load_model(saved)[0](images())
     other = build("mobilefacenet", "linear", 8)
-    with pytest.raises(OSError, match="no space left"):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
+        patch.setattr(model_folder, "write_text", full)
         save_model(saved, other, card_of(other))
-    with pytest.raises(ModelError, match=r"model\.safetensors: changed since it was saved"):
-        load_model(saved)
+    assert torch.equal(load_model(saved)[0](images()), expected)
+    save_model(saved, other, card_of(other))
+    assert torch.equal(load_model(saved)[0](images()), other(images()))
+    assert set(contents(saved)) == {"model.safetensors", "model.json"}
+
+
+def test_a_save_cut_off_after_its_card_leaves_the_new_model_also_for_the_next_one(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, third = build("mobilefacenet", "linear", 8), build("mobilefacenet", "linear", 9)
+    save_model(saved, other, card_of(other))
+    (saved / "model.safetensors").rename(saved / "model-new.safetensors")
+    (saved / "model.safetensors").write_bytes(b"of the model before")
+    assert torch.equal(load_model(saved)[0](images()), other(images()))
+
+    def interrupted(state: dict[str, Tensor], file: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(model_folder, "save_file", interrupted)
+        save_model(saved, third, card_of(third))
+    assert torch.equal(load_model(saved)[0](images()), other(images()))
 
 
 def test_saving_again_replaces_the_model(saved: Path) -> None:

@@ -85,6 +85,16 @@ def test_each_image_is_embedded_once_however_many_pairs_name_it() -> None:
     assert network.encoder.seen == 20
 
 
+def test_images_that_no_validation_pair_names_are_not_embedded() -> None:
+    pixels = at_angles(np.array([0.0, 10.0, 20.0, 30.0, 40.0, 90.0]))
+    tuples = Tuples(np.array([[5, 2], [2, 0]]), np.array([False, True]))
+    network = SiameseNetwork(Corner())
+    scores = Validation(pixels, tuples, "cpu").scores(network)
+    np.testing.assert_allclose(scores, np.cos(np.deg2rad([70, 20])), atol=0.004)
+    assert isinstance(network.encoder, Corner)
+    assert network.encoder.seen == 3
+
+
 def test_measuring_leaves_the_network_training() -> None:
     validation, _ = random_validation(0)
     network = SiameseNetwork(Corner(), "mlp").train()
