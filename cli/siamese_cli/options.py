@@ -14,6 +14,9 @@ Align = Annotated[
 ]
 FaceOption = Annotated[str, typer.Option("--face", help="Which face: auto (large and central), largest, center.")]
 Root = Annotated[Path | None, typer.Option("--root", help="What relative paths start from [the pair file's folder].")]
+SameLabel = Annotated[
+    str | None, typer.Option("--same-label", help="Value of the label column that means same [1 or true].")
+]
 IdentityDepth = Annotated[int, typer.Option("--identity-depth", help="Levels of folders that name an identity.")]
 Identities = Annotated[
     Path | None, typer.Option("--identities", help="Use only the identities listed in this text file, one a line.")

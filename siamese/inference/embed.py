@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from siamese.atomic import atomic_path
 from siamese.errors import DataError
 from siamese.images.catalog import read_catalog, walk_images
 from siamese.inference.verifier import Verifier
+from siamese.progress import log
 
 # Images to a row group: what is held in memory at a time.
 GROUP = 4096
@@ -68,6 +70,31 @@ def embed_data(verifier: Verifier, data: Path, output: Path) -> EmbedResult:
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
     return EmbedResult(len(table), failed, dimensions)
+
+
+def embed_images(verifier: Verifier, root: Path, images: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Embed the images of a catalog; those that cannot be embedded are left out with a warning.
+
+    Args:
+        verifier: the model.
+        root: what the paths are relative to.
+        images: a row per image, `path` among its columns.
+
+    Returns:
+        The rows that have an embedding, and the unit vectors (N, D) in their order.
+
+    Raises:
+        DataError: no image can be embedded.
+    """
+    embeddings = verifier.embed([root / path for path in images["path"]])
+    usable = embeddings.usable
+    if not usable.any():
+        reason = embeddings.outcomes[0].detail if embeddings.outcomes else "there are none"
+        raise DataError(f"{root}: none of {len(images)} images can be embedded; first: {reason}")
+    if not usable.all():
+        lost = int((~usable).sum())
+        log.warning("%d of %d images could not be embedded and are left out", lost, len(images))
+    return images[usable].reset_index(drop=True), embeddings.vectors[usable]
 
 
 def _listing(data: Path) -> tuple[Path, pd.DataFrame]:
