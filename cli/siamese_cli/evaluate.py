@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from siamese_cli.options import Align, Device, FaceOption, InputSize, Json, Quiet, Root, Seed, parse_size
+from siamese_cli.options import Align, Device, FaceOption, InputSize, Json, Quiet, Root, SameLabel, Seed, parse_size
 from siamese_cli.output import count, emit, percent, table, talking
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def evaluate(
         Path | None, typer.Option("--val-pairs", help="Fit the threshold on these pairs instead.")
     ] = None,
     far: Annotated[float | None, typer.Option("--far", help="Use the model's operating point for this FAR.")] = None,
+    same_label: SameLabel = None,
     input_size: InputSize = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for metrics.json and scores.csv.")
@@ -49,7 +50,8 @@ def evaluate(
 
         size = parse_size(input_size)
         verifier = Verifier.load(model, device=device, align=align, face=face, input_size=size)  # type: ignore[arg-type]
-        evaluation = evaluating.evaluate(verifier, pairs, root=root, protocol=protocol, val_pairs=val_pairs, far=far)
+        options = {"root": root, "protocol": protocol, "val_pairs": val_pairs, "far": far, "same_label": same_label}
+        evaluation = evaluating.evaluate(verifier, pairs, **options)  # type: ignore[arg-type]
         extra = {"model": model, "device": verifier.device, "seconds": time.perf_counter() - started}
         if output is not None:
             evaluating.save_evaluation(evaluation, output, extra)

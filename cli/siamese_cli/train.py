@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 def train(
     context: typer.Context,
-    data: Annotated[Path, typer.Argument(help="Folder of identity folders, or a manifest.")],
+    data: Annotated[Path, typer.Argument(help="Images by identity in any known layout, a manifest, or a pair file.")],
     pairs: Annotated[Path | None, typer.Option(help="Pair or triplet file to train on [made from DATA].")] = None,
     val_pairs: Annotated[Path | None, typer.Option(help="Pair file to validate on [identities carved out].")] = None,
+    same_label: Annotated[
+        str | None, typer.Option(help="Value of the label column that means same [1 or true].")
+    ] = None,
     val_share: Annotated[float | None, typer.Option(help="Share of identities carved out. [0.1]")] = None,
     num_pairs: Annotated[int | None, typer.Option(help="Pairs or triplets to make [as many as images].")] = None,
     ratio: Annotated[
@@ -53,6 +56,10 @@ def train(
     precision: Annotated[
         str | None, typer.Option(help="auto (bf16 on a GPU, float32 on a CPU), float32, bf16, fp16. [auto]")
     ] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="Keep decoded images for later runs: auto, off, or a folder. [auto]")
+    ] = None,
+    cache_limit: Annotated[float | None, typer.Option(help="Gigabytes that they may take. [20.0]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that prepare batches. [0]")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same run on the same machine. [0]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [auto]")] = None,

@@ -18,9 +18,10 @@ from siamese.evaluation.protocols import (
     measure_cross_fitted,
     measure_folds,
 )
+from siamese.inference.pair_source import open_pairs
 from siamese.inference.scoring import PairScores, score_pairs
 from siamese.inference.verifier import Verifier
-from siamese.pairing.formats import read_pairs
+from siamese.pairing.face_bin import is_bin
 from siamese.progress import log
 
 PROTOCOLS = ("lfw",)
@@ -63,6 +64,7 @@ def evaluate(
     protocol: str | None = None,
     val_pairs: Path | None = None,
     far: float | None = None,
+    same_label: str | None = None,
 ) -> Evaluation:
     """Measure a verifier on labelled pairs, at a threshold fitted elsewhere.
 
@@ -71,11 +73,12 @@ def evaluate(
 
     Args:
         verifier: the model.
-        pairs: pair file.
+        pairs: pair file in any form, also a `.bin` file, which holds its images.
         root: what relative paths start from; None for the pair file's folder.
         protocol: `lfw` insists on the official file with folds.
         val_pairs: pairs to fit the threshold on.
         far: measure at the model's operating point for this FAR.
+        same_label: the value of the label column that means same; None: 1 or true.
 
     Raises:
         PairFileError: the file is malformed, unlabelled, or names a file that is not there.
@@ -84,20 +87,20 @@ def evaluate(
     """
     if protocol is not None and protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
-    frame = _labelled(pairs)
-    if protocol == "lfw" and "fold" not in frame.columns:
-        raise PairFileError(f"{pairs}: no folds; --protocol lfw reads the official pairs.txt of View 2")
-    if far is not None and (val_pairs is not None or "fold" in frame.columns):
-        raise OptionError("--far: the threshold is fitted on other pairs here; leave out --far or what fits it")
-    base = root if root is not None else pairs.parent
-    scored = score_pairs(verifier, frame, base, str(pairs))
+    with open_pairs(pairs, root, same_label=same_label) as (frame, base):
+        _check_labelled(frame, pairs)
+        if protocol == "lfw" and "fold" not in frame.columns:
+            raise PairFileError(f"{pairs}: no folds; --protocol lfw reads the official pairs.txt of View 2")
+        if far is not None and (val_pairs is not None or "fold" in frame.columns):
+            raise OptionError("--far: the threshold is fitted on other pairs here; leave out --far or what fits it")
+        scored = score_pairs(verifier, frame, base, str(pairs))
     _report_failures(scored)
     kept = scored.scored
     if not kept.any():
         raise DataError(f"{pairs}: none of {len(frame)} pairs could be scored; first: {scored.failures[0][1].detail}")
     scores, same = scored.scores[kept], frame["same"].to_numpy(dtype=bool)[kept]
     if val_pairs is not None:
-        threshold = _fit_on(verifier, val_pairs, base)
+        threshold = _fit_on(verifier, val_pairs, None if is_bin(val_pairs) else base, same_label)
         measurement = measure_at(scores, same, threshold, str(val_pairs))
     elif "fold" in frame.columns:
         measurement = measure_folds(scores, same, frame["fold"].to_numpy()[kept])
@@ -120,17 +123,16 @@ def save_evaluation(evaluation: Evaluation, folder: Path, extra: dict[str, objec
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
 
 
-def _labelled(path: Path) -> pd.DataFrame:
-    frame = read_pairs(path)
+def _check_labelled(frame: pd.DataFrame, path: Path) -> None:
     unlabelled = int(frame["same"].isna().sum())
     if unlabelled:
         raise PairFileError(f"{path}: {unlabelled} of {len(frame)} pairs have no label in column 'same'")
-    return frame
 
 
-def _fit_on(verifier: Verifier, pairs: Path, root: Path) -> float:
-    frame = _labelled(pairs)
-    scored = score_pairs(verifier, frame, root, str(pairs))
+def _fit_on(verifier: Verifier, pairs: Path, root: Path | None, same_label: str | None) -> float:
+    with open_pairs(pairs, root, same_label=same_label) as (frame, base):
+        _check_labelled(frame, pairs)
+        scored = score_pairs(verifier, frame, base, str(pairs))
     _report_failures(scored)
     kept = scored.scored
     threshold = bagged_accuracy_threshold(scored.scores[kept], frame["same"].to_numpy(dtype=bool)[kept])

@@ -1,26 +1,28 @@
 """The pairs a run trains and validates on: given in files, or made from the catalog and kept in the run folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from siamese.atomic import write_text
 from siamese.config import TrainConfig
 from siamese.errors import DataError, OptionError, PairFileError
 from siamese.images.alignment import failed_alignments
-from siamese.images.catalog import Catalog, read_catalog
+from siamese.images.catalog import Catalog, read_catalog, root_of
 from siamese.losses.batch import TripletIndex
 from siamese.losses.registry import parse_objective
-from siamese.pairing.formats import kind_of, read_pairs, read_triplets, write_pairs, write_triplets
-from siamese.pairing.identities import IdentityIndex
+from siamese.pairing.audit import cheap_findings
+from siamese.pairing.formats import is_pair_file, kind_of, read_pairs, read_triplets, write_pairs, write_triplets
 from siamese.pairing.sampling import draw_pairs, sample_pairs, sample_triplets
 from siamese.pairing.splits import parse_ratio, split_identities
-from siamese.pairing.supply import default_counts, impostor_totals, seeded
+from siamese.pairing.supply import PairSupply, seeded
 from siamese.pairing.table import PAIR_COLUMNS, TRIPLET_COLUMNS, check_files_exist, pair_counts, unique_images
 from siamese.progress import log
+from siamese.training.identities import identities_of
 
-TRAIN_FILE, VAL_FILE = "train.csv", "val.csv"
+TRAIN_FILE, VAL_FILE, ROOT_FILE = "train.csv", "val.csv", "root.txt"
 _VAL_IMPOSTORS = 10  # to one genuine pair, among validation pairs that are made
 
 
@@ -42,11 +44,13 @@ class RunPairs:
 def prepare_pairs(config: TrainConfig, *, triplets: bool, folder: Path, ratio: str = "1:1") -> RunPairs:
     """Read or make the pairs of a run, and keep them in `folder` as `train.csv` and `val.csv`.
 
-    Without `pairs`, training pairs (or triplets) are drawn from the catalog; without `val_pairs`, a share of the
-    identities is carved out for validation first, and training rows that show one of them are left out.
+    Without `pairs`, training pairs (or triplets) are drawn from the catalog; without `val_pairs`, validation pairs
+    are of the layout's own validation people, or of a share of the identities that is carved out first, and training
+    rows that show one of them are left out. Pairs whose images lie in no identity folders are closed transitively
+    into identities.
 
     Args:
-        config: of the run.
+        config: of the run; its `data` may be a pair file too, which then is what `pairs` gives.
         triplets: whether the loss needs triplets.
         folder: where the pairs are kept.
         ratio: genuine to impostor among training pairs that are made, where the configuration names none.
@@ -55,17 +59,18 @@ def prepare_pairs(config: TrainConfig, *, triplets: bool, folder: Path, ratio: s
         DataError, PairFileError: as `read_catalog`, the readers and the samplers do; identities that are needed and
             not known.
     """
+    config = _with_pairs_of_data(config)
     _check_options(config)
-    root = _root(config)
-    given = None if config.pairs is None else _read(config.pairs, root)
-    val = None if config.val_pairs is None else _read_labelled(config.val_pairs, root)
+    root = root_of(config.data)
+    given = None if config.pairs is None else _read(config.pairs, root, config.same_label)
+    val = None if config.val_pairs is None else _read_labelled(config.val_pairs, root, config.same_label)
     if triplets and given is not None and "anchor" not in given.columns:
         raise PairFileError(
             f"{config.pairs}: holds pairs, and --loss {config.loss} learns from triplets; "
             "make them with `siamese make-pairs --kind triplets`"
         )
     if given is None or val is None:
-        catalog = _catalog(config, given)
+        catalog = _catalog(config, given, root)
         if val is None:
             catalog, val = _carve_validation(config, catalog)
         else:
@@ -73,27 +78,32 @@ def prepare_pairs(config: TrainConfig, *, triplets: bool, folder: Path, ratio: s
         train = _draw(config, catalog, triplets, ratio) if given is None else _only_among(given, catalog)
     else:
         train = given
-        shared = set(unique_images(train)) & set(unique_images(val))
-        if shared:
-            log.warning("%d images are in training and in validation: its figures flatter the model", len(shared))
+    _warn_of_problems(train, val)
     (write_triplets if "anchor" in train.columns else write_pairs)(train, folder / TRAIN_FILE)
     write_pairs(val, folder / VAL_FILE)
+    write_text(folder / ROOT_FILE, f"{root}\n")
     log.info("training on %d %s, validating on %s", len(train), _what(train), _describe(val))
     return RunPairs(root, train, val)
 
 
-def kept_pairs(config: TrainConfig, folder: Path) -> RunPairs:
+def kept_pairs(folder: Path) -> RunPairs:
     """The pairs that an earlier run kept, for its resumption.
 
     Raises:
         PairFileError: they are gone.
     """
-    root = _root(config)
+    for name in (TRAIN_FILE, VAL_FILE, ROOT_FILE):
+        if not (folder / name).is_file():
+            raise PairFileError(f"{folder / name}: no such file; start the run again without --resume")
+    root = Path((folder / ROOT_FILE).read_text(encoding="utf-8").removesuffix("\n"))
     return RunPairs(root, _read(folder / TRAIN_FILE, root), _read_labelled(folder / VAL_FILE, root))
 
 
-def _root(config: TrainConfig) -> Path:
-    return config.data.parent if config.data.is_file() else config.data
+def _with_pairs_of_data(config: TrainConfig) -> TrainConfig:
+    """A pair file alone is enough to train: given as DATA, it is what --pairs would name."""
+    if config.pairs is not None or not config.data.is_file() or not is_pair_file(config.data):
+        return config
+    return config.model_copy(update={"pairs": config.data})
 
 
 def _check_options(config: TrainConfig) -> None:
@@ -110,14 +120,17 @@ def _check_options(config: TrainConfig) -> None:
         raise OptionError("--identities: chooses whom pairs are made of, and --pairs and --val-pairs give them all")
 
 
-def _read(path: Path, root: Path) -> pd.DataFrame:
-    if kind_of(path) == "pairs":
-        return _read_labelled(path, root)
+def _read(path: Path, root: Path, same_label: str | None = None) -> pd.DataFrame:
+    kind = kind_of(path)
+    if kind == "pairs":
+        return _read_labelled(path, root, same_label)
+    if kind == "quadruplets":
+        raise PairFileError(f"{path}: holds quadruplets, and no loss learns from them yet; give pairs or triplets")
     return _present(read_triplets(path), root, path)
 
 
-def _read_labelled(path: Path, root: Path) -> pd.DataFrame:
-    frame = read_pairs(path)
+def _read_labelled(path: Path, root: Path, same_label: str | None = None) -> pd.DataFrame:
+    frame = read_pairs(path, same_label=same_label)
     if frame["same"].isna().any():
         raise PairFileError(f"{path}: {int(frame['same'].isna().sum())} pairs have no label in column 'same'")
     return _present(frame, root, path)
@@ -137,24 +150,41 @@ def _present(frame: pd.DataFrame, root: Path, path: Path) -> pd.DataFrame:
     return frame
 
 
-def _catalog(config: TrainConfig, given: pd.DataFrame | None) -> Catalog:
-    catalog = read_catalog(config.data, identity_depth=config.identity_depth)
-    if config.identities is not None:
-        catalog = catalog.restricted_to(config.identities)
+def _catalog(config: TrainConfig, given: pd.DataFrame | None, root: Path) -> Catalog:
     if given is None:
-        return catalog
-    # Validation is carved out of the people of the pair file, not of everybody in the folder.
-    named = catalog.images[catalog.images["path"].isin(unique_images(given))].reset_index(drop=True)
-    if named.empty:
-        raise DataError(f"{config.pairs}: none of its images lies in an identity folder of {config.data}")
-    return Catalog(catalog.root, named, catalog.unreadable)
+        catalog = read_catalog(config.data, identity_depth=config.identity_depth)
+        if "test" in catalog.splits:
+            kept = catalog.images[catalog.images["split"] != "test"].reset_index(drop=True)
+            catalog = replace(catalog, images=kept)
+    else:
+        # Validation is carved out of the people of the pair file, not of everybody in the folder.
+        catalog = identities_of(given, root, str(config.pairs), config.data, config.identity_depth)
+    return catalog if config.identities is None else catalog.restricted_to(config.identities)
 
 
 def _carve_validation(config: TrainConfig, catalog: Catalog) -> tuple[Catalog, pd.DataFrame]:
-    shares = (1.0 - config.val_share, config.val_share)
-    train, held_out = split_identities(catalog.images, shares, config.seed)
-    val = sample_validation_pairs(held_out, config.seed)
-    return Catalog(catalog.root, train, catalog.unreadable), val
+    parts = _own_parts(catalog)
+    if parts is None:
+        shares = (1.0 - config.val_share, config.val_share)
+        parts = split_identities(catalog.images, shares, config.seed)
+    train, held_out = parts
+    return replace(catalog, images=train), sample_validation_pairs(held_out, config.seed)
+
+
+def _own_parts(catalog: Catalog) -> list[pd.DataFrame] | None:
+    """Training and validation images as the layout divides them; None where it does not, or shares people."""
+    if not {"train", "val"} <= set(catalog.splits):
+        return None
+    train, held_out = (catalog.of_split(name).images for name in ("train", "val"))
+    shared = np.isin(held_out["identity"].unique(), train["identity"].unique())
+    if not shared.any():
+        return [train, held_out]
+    log.warning(
+        "%d of %d identities of the validation split are in the training split too: a share of all identities is "
+        "held out for validation instead",
+        *(int(shared.sum()), len(shared)),
+    )
+    return None
 
 
 def sample_validation_pairs(held_out: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -163,10 +193,10 @@ def sample_validation_pairs(held_out: pd.DataFrame, seed: int) -> pd.DataFrame:
     Impostor pairs cost nothing here, as each image is embedded once: they steady the threshold, and a few
     thousand support an operating point at FAR 0.001.
     """
-    index = IdentityIndex.of(held_out)
-    genuine, _ = default_counts(index, (1, 1))
-    impostor = min(_VAL_IMPOSTORS * genuine, int(impostor_totals(index).sum()))
-    return draw_pairs(seeded(seed), held_out, index, genuine, impostor)
+    supply, *_ = PairSupply.of(held_out, None, None)
+    genuine, _ = supply.default_counts((1, 1))
+    impostor = min(_VAL_IMPOSTORS * genuine, supply.cells.impostor_total)
+    return draw_pairs(seeded(seed), held_out, supply.index, genuine, impostor)
 
 
 def _without(catalog: Catalog, val: pd.DataFrame) -> Catalog:
@@ -177,7 +207,7 @@ def _without(catalog: Catalog, val: pd.DataFrame) -> Catalog:
     if kept.empty:
         found = f"show all {len(identities)} identities of {catalog.root}"
         raise DataError(f"--val-pairs {found}; leave out at least two to train on, or give --pairs")
-    return Catalog(catalog.root, kept, catalog.unreadable)
+    return replace(catalog, images=kept)
 
 
 def _only_among(given: pd.DataFrame, catalog: Catalog) -> pd.DataFrame:
@@ -202,6 +232,15 @@ def _draw(config: TrainConfig, catalog: Catalog, triplets: bool, ratio: str) -> 
         return sample_triplets(images, num_triplets=number, seed=seed, at_most=len(images))
     kinds = parse_ratio(config.ratio or ratio)
     return sample_pairs(images, num_pairs=number, ratio=kinds, seed=seed, at_most=len(images))
+
+
+def _warn_of_problems(train: pd.DataFrame, val: pd.DataFrame) -> None:
+    """What the tables alone tell; `siamese audit` opens the images too."""
+    lines = cheap_findings(train, val).lines()
+    if lines:
+        log.warning("problems in the pairs; `siamese audit --pairs` tells more:")
+    for line in lines:
+        log.warning("  %s", line)
 
 
 def _what(frame: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from .conftest import Siamese
 
 # Decided by the encoder or the data, and described in words.
 DESCRIBED = {
-    *("data", "pairs", "val_pairs", "num_pairs", "ratio", "identities"),
+    *("data", "pairs", "val_pairs", "same_label", "num_pairs", "ratio", "identities"),
     *("input_size", "head", "embedding_dim", "freeze"),
 }
 

@@ -65,7 +65,9 @@ def test_train_reports_baseline_and_best_and_keeps_its_pairs(siamese: Siamese, f
     assert len(people[1]) >= 2
     assert not people[0] & people[1]
     kept = sorted(path.name for path in (tmp_path / "model" / "run").iterdir())
-    assert kept == ["config.json", "history.csv", "train.csv", "val.csv"], "a finished run leaves no checkpoints"
+    assert kept == ["config.json", "history.csv", "root.txt", "train.csv", "val.csv"], (
+        "a finished run leaves no checkpoints"
+    )
     assert "baseline" in outcome.err, "progress and messages go to stderr"
 
 
