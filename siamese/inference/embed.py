@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from siamese.atomic import atomic_path
 from siamese.errors import DataError
-from siamese.images.catalog import read_catalog, walk_images
+from siamese.images.catalog import read_catalog, root_of, walk_images
 from siamese.inference.verifier import Verifier
 from siamese.progress import log
 
@@ -37,7 +37,7 @@ class EmbedResult:
 def embed_data(verifier: Verifier, data: Path, output: Path) -> EmbedResult:
     """Embed every image of a folder (of any depth), a manifest, or a single image.
 
-    Writes columns `path`, `identity` (first folder level or the manifest's; null for images that lie loose),
+    Writes columns `path`, `identity` (as the layout or the manifest has it; null where it is not known),
     `status` (`ok`, `no_face`, `unreadable`), `detail`, and `embedding` (list of float32, unit length; null where the
     status is not `ok`). Memory holds one row group.
 
@@ -98,11 +98,14 @@ def embed_images(verifier: Verifier, root: Path, images: pd.DataFrame) -> tuple[
 
 
 def _listing(data: Path) -> tuple[Path, pd.DataFrame]:
-    if data.is_dir():
-        paths = sorted(walk_images(data))
-        if not paths:
-            raise DataError(f"{data}: no images below it")
-        identities = [path.partition("/")[0] if "/" in path else None for path in paths]
-        return data, pd.DataFrame({"path": paths, "identity": identities})
-    catalog = read_catalog(data)
-    return catalog.root, catalog.images
+    if not data.is_dir() or root_of(data) != data:
+        catalog = read_catalog(data)
+        return catalog.root, catalog.images
+    paths = sorted(walk_images(data))
+    if not paths:
+        raise DataError(f"{data}: no images below it")
+    try:
+        known = read_catalog(data, check=False).images.set_index("path")["identity"]
+    except DataError:  # images that lie loose: nobody is known
+        known = pd.Series(dtype=str)
+    return data, pd.DataFrame({"path": paths, "identity": known.reindex(paths).to_numpy()})

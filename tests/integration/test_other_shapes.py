@@ -97,6 +97,18 @@ def test_a_course_is_trained_on_and_evaluated_as_it_comes(siamese: Siamese, face
     assert (measured.json["genuine"], measured.json["impostor"]) == (8, 8)
 
 
+def test_a_course_is_embedded_with_the_identities_it_has(
+    siamese: Siamese, faces: Path, model: Path, tmp_path: Path
+) -> None:
+    data = course(faces, tmp_path / "course")
+    outcome = siamese("embed", data, "--model", model, "-o", tmp_path / "out.parquet", "--json")
+    assert outcome.code == 0, outcome.err
+    table = pd.read_parquet(tmp_path / "out.parquet").set_index("path")["identity"]
+    assert len(table) == 20 * 6 + 4 * 3
+    assert table["classification_data/val_data/person_015/001.jpg"] == "person_015"
+    assert table[table.index.str.startswith("verification_data/")].isna().all()
+
+
 def test_a_pair_file_alone_is_trained_on(siamese: Siamese, faces: Path, tmp_path: Path) -> None:
     loose = tmp_path / "loose"
     loose.mkdir()
