@@ -16,11 +16,13 @@ def talking(*, quiet: bool) -> Iterator[None]:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
+    before = logger.level
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     try:
         with redirect_stdout(sys.stderr):
             yield
     finally:
+        logger.setLevel(before)
         logger.removeHandler(handler)
 
 
