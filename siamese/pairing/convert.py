@@ -7,8 +7,9 @@ import pandas as pd
 
 from siamese.errors import OptionError
 from siamese.pairing.face_bin import is_bin, unpack_bin, write_bin
-from siamese.pairing.formats import TableKind, read_any, write_any
-from siamese.pairing.table import pair_counts
+from siamese.pairing.formats import TableKind, held_columns, read_any, write_any
+from siamese.pairing.table import PAIR_COLUMNS, pair_counts
+from siamese.progress import log
 
 BIN = "bin"
 
@@ -25,7 +26,8 @@ def convert_file(
     """Read a file in any form and write it in another.
 
     The images that a `.bin` file holds are unpacked into a folder beside `target` that is named for the file, and the
-    paths written are relative to the folder of `target`.
+    paths written are relative to the folder of `target`. Columns that its form has no place for are left out with a
+    warning.
 
     Args:
         source: pairs, triplets or quadruplets in any form that is read, or a `.bin` file.
@@ -47,9 +49,14 @@ def convert_file(
     if packed:
         if kind != "pairs":
             raise OptionError(f"--format {BIN}: packs pairs, and {source} holds {kind}; choose csv, tsv or parquet")
-        write_bin(table, root if root is not None else source.parent, target)
+        held = [name for name in table.columns if name in (*PAIR_COLUMNS, "fold")]
+        write_bin(table[held], root if root is not None else source.parent, target)
     else:
-        write_any(table, target, kind, format)
+        held = held_columns(table, target, kind, format)
+        write_any(table[held], target, kind, format)
+    if len(held) < len(table.columns):
+        lost = ", ".join(str(name) for name in table.columns if name not in held)
+        log.warning("%s: its form has no place for %s, left out", target, lost)
     counts: dict[str, Any] = dict(pair_counts(table)) if kind == "pairs" else {kind: len(table)}
     return {"kind": kind, **counts}
 

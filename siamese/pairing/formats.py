@@ -221,6 +221,15 @@ def write_any(frame: pd.DataFrame, path: str | Path, kind: TableKind, format: st
     writers[kind](frame, path, format)
 
 
+def held_columns(frame: pd.DataFrame, path: str | Path, kind: TableKind, format: str | None = None) -> list[str]:  # noqa: A002
+    """The columns of a table that the form it is to be written in has a place for, in their order."""
+    name = format if format is not None else _SUFFIXES.get(Path(path).suffix.lower(), "")
+    if name == "lines":
+        return list(_COLUMNS[kind])
+    places = FORMAT_COLUMNS.get(name, tuple(frame.columns)) if kind == "pairs" else tuple(frame.columns)
+    return [column for column in frame.columns if column in places]
+
+
 def _kind(content: Content) -> TableKind:
     if content.form == "lines":
         return cast(TableKind, content.lines) if content.lines in ("triplets", "quadruplets") else "pairs"

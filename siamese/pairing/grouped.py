@@ -79,7 +79,9 @@ def grouped_catalog(catalog: pd.DataFrame, rule: GroupRule) -> Grouped:
     """
     if rule.column not in catalog.columns:
         columns = ", ".join(map(str, catalog.columns))
-        raise DataError(f"the catalog has no column {rule.column!r} to group by; columns found: {columns}")
+        raise DataError(
+            f"the catalog has no column {rule.column!r} to group by; columns found: {columns}; --group-by names one"
+        )
     # A column of whole numbers with gaps comes as floats: session 2.0 is session 2.
     texts = catalog[rule.column].convert_dtypes().astype("string")
     codes, found = pd.factorize(texts.astype(object), sort=True)

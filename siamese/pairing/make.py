@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from siamese.errors import DataError
 from siamese.pairing.everything import all_pairs, all_pairs_in_folds
 from siamese.pairing.folds import sample_folds
-from siamese.pairing.formats import FORMAT_COLUMNS, write_any
+from siamese.pairing.formats import held_columns, write_any
 from siamese.pairing.hard import hard_pairs, hard_triplets
 from siamese.pairing.quadruplets import sample_quadruplets
 from siamese.pairing.request import Kind, MakePairs, check_job
 from siamese.pairing.sampling import sample_pairs, sample_triplets
 from siamese.pairing.splits import split_identities
-from siamese.pairing.table import PAIR_COLUMNS, QUADRUPLET_COLUMNS, TRIPLET_COLUMNS, pair_counts
+from siamese.pairing.table import pair_counts
 from siamese.progress import log
 
 __all__ = ["MakePairs", "make_pair_files"]
 
 SPLIT_NAMES = ("train", "val", "test")
-_IMAGES = {"pairs": PAIR_COLUMNS, "triplets": TRIPLET_COLUMNS, "quadruplets": QUADRUPLET_COLUMNS}
 _SUFFIXES = {"csv": ".csv", "tsv": ".tsv", "parquet": ".parquet"}  # every other form is a text file
 _FILE_NAME = re.compile(r"[\w][\w .-]*")
 
@@ -56,7 +55,8 @@ def make_pair_files(
     tables = _tables(catalog, job, vectors)
     named = {f"{name}{_SUFFIXES.get(job.format, '.txt')}": table for name, table in tables.items()}
     for name, table in named.items():
-        write_any(_held(table, job), folder / name, job.kind, job.format)
+        held = held_columns(table, folder / name, job.kind, job.format)
+        write_any(table[held], folder / name, job.kind, job.format)
     return {name: _counts(table, job.kind) for name, table in named.items()}
 
 
@@ -163,14 +163,6 @@ def _allot(number: int | None, shares: tuple[float, ...]) -> list[int | None]:
         return [None] * len(shares)
     ends = np.round(np.cumsum(shares) / sum(shares) * number).astype(int)
     return [int(share) for share in np.diff(ends, prepend=0)]
-
-
-def _held(table: pd.DataFrame, job: MakePairs) -> pd.DataFrame:
-    """The columns that the format has a place for."""
-    if job.format == "lines":
-        return table[list(_IMAGES[job.kind])]
-    places = FORMAT_COLUMNS.get(job.format, tuple(table.columns))
-    return table[[name for name in table.columns if name in places]]
 
 
 def _counts(table: pd.DataFrame, kind: Kind) -> dict[str, int | None]:

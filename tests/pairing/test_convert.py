@@ -93,6 +93,16 @@ def test_triplets_and_quadruplets_keep_their_kind(tmp_path: Path) -> None:
     assert read_quadruplets(tmp_path / "q.parquet").loc[0, "negative2"] == "d.png"
 
 
+def test_what_a_form_has_no_place_for_is_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pairs(lfw_like(), tmp_path / "pairs.csv")
+    convert_file(tmp_path / "pairs.csv", tmp_path / "lines.txt", format="lines")
+    assert rows(read_pairs(tmp_path / "lines.txt")) == rows(lfw_like())
+    lost = "its form has no place for fold, left_identity, right_identity, left out"
+    assert caplog.messages == [f"{tmp_path / 'lines.txt'}: {lost}"]
+
+
 def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     packed(tmp_path / "images")
     (tmp_path / "t.txt").write_text("a.png b.png c.png\n", encoding="utf-8")

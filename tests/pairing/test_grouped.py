@@ -162,7 +162,7 @@ def test_columns_and_groups_that_are_not_there_are_refused_with_those_that_are()
     options = {"num_pairs": 4, "seed": 0}
     refused(
         DataError,
-        "the catalog has no column 'pose' to group by; columns found: path, identity, session",
+        "the catalog has no column 'pose' to group by; columns found: path, identity, session; --group-by names one",
         *(sample_pairs, images),
         groups=GroupRule("pose", "across"),
         **options,
