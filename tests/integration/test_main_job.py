@@ -1,6 +1,7 @@
 """The commands on their good paths, and the JSON keys that scripts rely on."""
 
 import json
+import logging
 import math
 import shutil
 from pathlib import Path
@@ -219,3 +220,10 @@ def test_demo_beats_its_baseline_on_identities_it_never_saw(siamese: Siamese, tm
     assert all(Path(path).is_dir() for path in result["written"])
     assert math.isfinite(result["seconds"])
     assert len(result["comparisons"]) == 2
+
+
+def test_a_command_leaves_the_logger_as_it_found_it(siamese: Siamese, faces: Path, tmp_path: Path) -> None:
+    logger = logging.getLogger("siamese")
+    before = logger.level, list(logger.handlers)
+    assert siamese("make-pairs", faces, "--num-pairs", 10, "-o", tmp_path).code == 0
+    assert (logger.level, list(logger.handlers)) == before
