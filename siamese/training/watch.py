@@ -5,7 +5,7 @@ import io
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,8 @@ from siamese.model.network import SiameseNetwork
 from siamese.progress import log, progress
 from siamese.training.validation import Validation
 
+# Seconds within which signals to stop count as the same one.
+ONE_WISH = 1.0
 LAST, HISTORY = "last.ckpt", "history.csv"
 
 
@@ -159,6 +161,20 @@ class Watch(Callback):
         self._bar.close()
 
 
+class _Handlers(Callback):
+    """Sets signal handlers anew when training starts: Lightning puts one of its own around that of SIGTERM, which
+    ends the process without a model.
+    """
+
+    def __init__(self, handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]]) -> None:
+        self._handlers = handlers
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Lightning has set its handlers by now."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def stoppable(trainer: lightning.Trainer, keeper: BestKeeper) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM end training after the batch in hand, with the best so far; a second aborts."""
@@ -166,14 +182,21 @@ def stoppable(trainer: lightning.Trainer, keeper: BestKeeper) -> Iterator[None]:
         yield  # only the main thread may set handlers
         return
 
+    asked: list[float] = []
+
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in before:
-            signal.signal(each, signal.default_int_handler)
+        asked.append(time.monotonic())
+        if len(asked) > 1:
+            # `timeout` and some schedulers signal the process and its group: that is one wish, not two.
+            if asked[-1] - asked[0] > ONE_WISH:
+                raise KeyboardInterrupt
+            return
         log.warning("stopping after this batch, with the best so far (Ctrl-C again aborts)")
         keeper.stopped = True
         trainer.should_stop = True
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    trainer.callbacks.append(_Handlers(dict.fromkeys(before, stop)))  # type: ignore[attr-defined]
     try:
         yield
     finally:

@@ -49,6 +49,18 @@ def test_ctrl_c_keeps_the_best_so_far_and_what_resume_needs(siamese: Siamese, fa
     assert list((folder / "run").glob("best-*.safetensors"))
 
 
+def test_a_request_to_end_keeps_the_best_also_when_it_comes_twice_at_once(faces: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    process = start("train", faces, *LONG, "--epochs", 200, "-o", folder)
+    wait_for_epochs(folder, 1)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert (folder / "model.json").is_file()
+    assert err.count("stopping after this batch") == 1
+
+
 def test_a_killed_run_resumes_to_the_very_model_of_an_undisturbed_one(
     siamese: Siamese, faces: Path, tmp_path: Path
 ) -> None:
