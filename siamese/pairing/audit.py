@@ -106,11 +106,6 @@ def listed(kind: Kind, found: Ints, word: Callable[[int], tuple[str, str]], limi
     return Findings(problems, {kind: len(found)})
 
 
-def cheap_problems(train: pd.DataFrame, val: pd.DataFrame) -> list[Problem]:
-    """What is wrong with the tables of a training run, without opening an image; see `cheap_findings`."""
-    return list(cheap_findings(train, val).problems)
-
-
 def cheap_findings(
     train: pd.DataFrame,
     val: pd.DataFrame,

@@ -116,22 +116,6 @@ class PairSupply:
         return math.floor(max(_PER_IMAGE, min(median, _PER_IMAGE * image)))
 
 
-def default_counts(
-    index: IdentityIndex, ratio: tuple[float, float], what: str = "", at_most: int | None = None
-) -> tuple[int, int]:
-    """How many genuine and impostor pairs of a whole catalog a request without a number stands for.
-
-    Raises:
-        DataError: there are no genuine or no impostor pairs at all.
-    """
-    return PairSupply(index, Cells.of(index), what=what).default_counts(ratio, at_most)
-
-
-def impostor_totals(index: IdentityIndex) -> Ints:
-    """How many pairs each identity has with the identities before it, shape (G,): each impostor pair once."""
-    return index.sizes * index.starts
-
-
 def triplet_totals(index: IdentityIndex) -> Ints:
     """How many triplets have their anchor in each identity, shape (G,): n (n - 1) (N - n)."""
     return index.sizes * (index.sizes - 1) * (index.images - index.sizes)

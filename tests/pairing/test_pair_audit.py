@@ -10,7 +10,6 @@ from siamese.pairing.audit import (
     Problem,
     catalog_findings,
     cheap_findings,
-    cheap_problems,
     listed,
     table_findings,
 )
@@ -155,7 +154,7 @@ def test_nothing_is_found_in_pairs_that_the_program_makes() -> None:
 def test_nothing_is_found_in_triplets_that_the_program_makes() -> None:
     train = sample_triplets(catalog(), num_triplets=100, seed=0)
     val = sample_pairs(catalog(first=50), num_pairs=None, seed=0)
-    assert cheap_problems(train, val) == []
+    assert list(cheap_findings(train, val).problems) == []
 
 
 def test_triplets_are_audited_as_the_pairs_they_hold() -> None:
@@ -163,7 +162,7 @@ def test_triplets_are_audited_as_the_pairs_they_hold() -> None:
     rows = [("a", "b", "c"), ("b", "c", "d"), ("e", "e", "f"), ("g", "h", "g")]
     train = check_triplets(pd.DataFrame(rows, columns=columns), "test")
     val = check_pairs(pd.DataFrame([("f", "x", 1), ("x", "y", 0)], columns=["left", "right", "same"]), "test")
-    assert cheap_problems(train, val) == [
+    assert list(cheap_findings(train, val).problems) == [
         Problem("split_overlap", "training, validation", "image f is in both"),
         Problem(
             "transitive_contradiction",
