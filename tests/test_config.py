@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from siamese.config import TrainConfig, make_train_config, read_config_file
+from siamese.config import TrainConfig, make_train_config
 from siamese.errors import OptionError
 
 KNOWN = ", ".join(sorted(TrainConfig.model_fields))
@@ -15,8 +15,20 @@ KNOWN = ", ".join(sorted(TrainConfig.model_fields))
 def test_data_is_all_that_is_needed() -> None:
     config = make_train_config({"data": "faces"})
     assert config.data == Path("faces")
-    assert (config.loss, config.epochs, config.batch_size, config.seed) == ("contrastive", 10, 32, 0)
+    assert (config.loss, config.epochs, config.batch_size, config.seed) == (None, 10, 32, 0)
     assert (config.pairs, config.val_pairs, config.head, config.freeze) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "objective"),
+    [
+        ({}, "contrastive"),
+        ({"pair_head": "chi-square"}, "pairwise"),
+        ({"pair_head": "chi-square", "loss": "triplet"}, "triplet"),
+    ],
+)
+def test_a_pair_head_learns_by_its_own_logit_unless_told_otherwise(options: dict[str, str], objective: str) -> None:
+    assert make_train_config({"data": "d", **options}).objective == objective
 
 
 def test_values_are_brought_to_their_types() -> None:
@@ -49,6 +61,17 @@ def test_a_configuration_survives_json_and_cannot_be_changed() -> None:
         ("align", "maybe", "--align 'maybe': input should be 'auto', 'yes' or 'no'"),
         ("input_size", [112], "--input-size [112]: field required"),
         ("seed", -1, "--seed -1: input should be greater than or equal to 0"),
+        ("batches", "pairs", "--batches 'pairs': input should be 'auto', 'tuples' or 'identities'"),
+        ("images_per_identity", 1, "--images-per-identity 1: input should be greater than or equal to 2"),
+        ("pair_dropout", 1, "--pair-dropout 1: input should be less than 1"),
+        ("ema", 1.0, "--ema 1.0: input should be less than 1"),
+        ("clip", 0, "--clip 0: input should be greater than 0"),
+        ("layer_decay", 1.5, "--layer-decay 1.5: input should be less than or equal to 1"),
+        ("optimizer", "lion", "--optimizer 'lion': input should be 'adamw', 'adam' or 'sgd'"),
+        ("on_nonfinite", "warn", "--on-nonfinite 'warn': input should be 'skip', 'lower' or 'stop'"),
+        ("track", ["comet"], "--track ['comet']: input should be 'tensorboard', 'wandb' or 'mlflow'"),
+        ("val_images", 0, "--val-images 0: input should be greater than or equal to 1"),
+        ("devices", 0, "--devices 0: input should be greater than or equal to 1"),
         # torch takes no larger seed.
         ("seed", 2**63, "--seed 9223372036854775808: input should be less than 9223372036854775808"),
     ],
@@ -82,50 +105,3 @@ def test_missing_data_is_named(values: dict[str, Any]) -> None:
 def test_the_origin_is_the_options_unless_named() -> None:
     with pytest.raises(OptionError, match=r"\(from options\)$"):
         make_train_config({"data": "d", "epochs": 0})
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("run.toml", 'loss = "triplet+margin=0.2"\nepochs = 3\ninput_size = [112, 96]\n'),
-        ("run.json", '{"loss": "triplet+margin=0.2", "epochs": 3, "input_size": [112, 96]}'),
-        ("RUN.JSON", '{"loss": "triplet+margin=0.2", "epochs": 3, "input_size": [112, 96]}'),
-        ("run", 'loss = "triplet+margin=0.2"\nepochs = 3\ninput_size = [112, 96]\n'),
-    ],
-)
-def test_options_are_read_from_toml_and_json(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    values = read_config_file(tmp_path / name)
-    assert values == {"loss": "triplet+margin=0.2", "epochs": 3, "input_size": [112, 96]}
-    assert make_train_config(values | {"data": "d"}).input_size == (112, 96)
-
-
-def test_what_was_resolved_can_be_read_again(tmp_path: Path) -> None:
-    config = make_train_config({"data": "d", "identities": "people.txt", "num_pairs": 7})
-    (tmp_path / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
-    assert make_train_config(read_config_file(tmp_path / "config.json")) == config
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "message"),
-    [
-        ("run.toml", b"loss = ", "not valid TOML ("),
-        ("run.json", b"{'loss': 1}", "not valid JSON ("),
-        ("run.txt", b"loss: triplet", "not valid TOML ("),
-        ("run.toml", b"loss = '\xff'", "not valid TOML ("),
-        ("run.json", b"[1, 2]", "expected a table of options, found a list"),
-        ("run.json", b"null", "expected a table of options, found a NoneType"),
-    ],
-)
-def test_a_file_that_holds_no_options_is_refused(tmp_path: Path, name: str, data: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(OptionError, match=f"^{re.escape(f'--config {tmp_path / name}: {message}')}"):
-        read_config_file(tmp_path / name)
-
-
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    message = f"--config {tmp_path / 'none.toml'}: cannot be read (No such file or directory)"
-    with pytest.raises(OptionError, match=f"^{re.escape(message)}$"):
-        read_config_file(tmp_path / "none.toml")
-    with pytest.raises(OptionError, match=rf"^--config {re.escape(str(tmp_path))}: cannot be read \("):
-        read_config_file(tmp_path)

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 
 from siamese.atomic import atomic_path, write_text
 from siamese.device import resolve_device
-from siamese.errors import DeviceError, OptionError, SiameseError, unknown_name
+from siamese.errors import DataError, DeviceError, OptionError, SiameseError, unknown_name
 from siamese.progress import log, progress
 from siamese.similarity import normalise, pair_similarity, squared_distance
+from siamese.text_file import decode_text
 
 RNG = np.random.default_rng(0)
 
@@ -169,6 +170,30 @@ def test_an_unknown_name_lists_the_known_and_the_nearest(name: str, message: str
     assert str(error) == message
 
 
+# text
+
+
+@pytest.mark.parametrize("data", ["left,é\r\n".encode(), "left,é\r\n".encode("utf-8-sig")])
+def test_text_is_read_with_and_without_a_byte_order_mark(data: bytes) -> None:
+    assert decode_text(data, Path("a.csv"), OptionError, "expected a table") == "left,é\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "a.csv: is empty; expected a table"),
+        (b" \n", "a.csv: is empty; expected a table"),
+        (b"a\0b", "a.csv: holds binary data; expected a table"),
+        (b"a\nb\nm\xfcller", "a.csv line 3: byte 0xfc is not UTF-8; save the file as UTF-8"),
+        ("a".encode("utf-16-be"), "a.csv: holds binary data; expected a table"),
+        ("\ufeffa".encode("utf-16-be"), "a.csv line 1: byte 0xfe is not UTF-8; save the file as UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_named(data: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        decode_text(data, Path("a.csv"), DataError, "expected a table")
+
+
 # similarity
 
 
@@ -250,7 +275,11 @@ def test_the_logger_is_called_siamese() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["siamese", *(f"siamese.{name}" for name in ("errors", "config", "similarity", "atomic", "progress", "device"))],
+    [
+        "siamese",
+        *(f"siamese.{name}" for name in ("errors", "config", "config_file", "similarity", "atomic", "progress")),
+        *(f"siamese.{name}" for name in ("device", "cache_folder", "text_file")),
+    ],
 )
 def test_importing_the_ground_floor_loads_nothing_heavy(module: str) -> None:
     script = f"import sys, {module}; print(*sorted({{'torch', 'pandas', 'lightning', 'cv2'}} & set(sys.modules)))"

@@ -14,7 +14,10 @@ ROOMS = (
     *("pairing", "images", "encoders", "heads", "losses", "evaluation"),
     *("model", "training", "inference", "gallery", "demo"),
 )
-GROUND_FLOOR = ("errors", "config", "similarity", "atomic", "progress", "device", "cache_folder")
+GROUND_FLOOR = (
+    *("errors", "config", "config_file", "similarity", "text_file"),
+    *("atomic", "progress", "device", "cache_folder"),
+)
 # Seconds to import: the command line and what it shares with every room wait for them only where they are needed.
 HEAVY = ("torch", "torchvision", "pandas", "lightning", "albumentations", "sklearn")
 PROJECT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from siamese_cli.output import count, emit, talking
 
 
 def embed(
-    data: Annotated[Path, typer.Argument(help="Folder of images, or a manifest.")],
+    data: Annotated[Path, typer.Argument(help="Folder of images, a manifest, or an image.")],
     model: Annotated[str | None, typer.Option("--model", help="Model folder, NAME, NAME@TAG or NAME@FILE.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")] = Path(
         "embeddings.parquet"

@@ -12,6 +12,7 @@ from siamese.device import keep_freed_memory
 from siamese.errors import SiameseError
 from siamese_cli.align import align
 from siamese_cli.audit import audit
+from siamese_cli.classify import classify
 from siamese_cli.compare import compare
 from siamese_cli.convert import convert
 from siamese_cli.demo import demo
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, align, audit, make_pairs, convert, train, evaluate, compare, embed, models):
+for command in (demo, align, audit, make_pairs, convert, train, evaluate, compare, embed, classify, models):
     app.command()(command)
 
 

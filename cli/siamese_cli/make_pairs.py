@@ -33,8 +33,11 @@ def make_pairs(
         typer.Option("--groups", help="Pair images across or within groups, or of two groups A:B."),
     ] = None,
     group_by: Annotated[
-        str, typer.Option("--group-by", help="Column with the group: of a manifest, or folder (below the identity).")
-    ] = "folder",
+        str | None,
+        typer.Option(
+            "--group-by", help="Of --groups: column with the group, of a manifest, or folder (below the identity)."
+        ),
+    ] = None,
     hard: Annotated[
         str | None, typer.Option("--hard", help="Mine the hardest pairs for this MODEL instead of drawing at random.")
     ] = None,
@@ -58,7 +61,9 @@ def make_pairs(
     materialize: Annotated[
         Path | None, typer.Option("--materialize", help="Write the images flat, as IDENTITY/name, to this folder.")
     ] = None,
-    how: Annotated[str, typer.Option("--how", help="Of --materialize: copy, symlink or hardlink.")] = "copy",
+    how: Annotated[
+        str | None, typer.Option("--how", help="Of --materialize: copy, symlink or hardlink [copy].")
+    ] = None,
     identity_depth: IdentityDepth = 1,
     identities: Identities = None,
     align: Align = "auto",
@@ -78,6 +83,8 @@ def make_pairs(
     """
     started = time.perf_counter()
     with talking(quiet=quiet):
+        _refuse_alone("--group-by", group_by, "--groups", groups)
+        _refuse_alone("--how", how, "--materialize", materialize)
         from siamese.images.catalog import read_catalog
         from siamese.images.materialise import materialise
         from siamese.pairing.grouped import parse_groups
@@ -95,7 +102,7 @@ def make_pairs(
             seed=seed,
             max_per_identity=max_per_identity,
             balance=balance,  # type: ignore[arg-type]
-            groups=None if groups is None else parse_groups(groups, group_by),
+            groups=None if groups is None else parse_groups(groups, "folder" if group_by is None else group_by),
             all_pairs=all_pairs,
             per_image=per_image,
             skip_above=skip_above,
@@ -106,7 +113,7 @@ def make_pairs(
         if identities is not None:
             catalog = catalog.restricted_to(identities)
         if materialize is not None:
-            catalog = materialise(catalog, materialize, how=how)  # type: ignore[arg-type]
+            catalog = materialise(catalog, materialize, how="copy" if how is None else how)  # type: ignore[arg-type]
         if hard is None:
             files = make_pair_files(catalog.images, output, job)
         else:
@@ -116,6 +123,14 @@ def make_pairs(
     rows = [(str(output / name), *(f"{counts[key]:,}" for key in columns)) for name, counts in files.items()]
     result = {"files": files, "unreadable": len(catalog.unreadable), "layout": catalog.layout}
     emit({**result, "seconds": time.perf_counter() - started}, table(("file", *columns), rows), as_json=json)
+
+
+def _refuse_alone(option: str, value: str | None, other: str, needed: object) -> None:
+    """Refuse an option that says how, where the one that says what is not given."""
+    from siamese.errors import OptionError
+
+    if value is not None and needed is None:
+        raise OptionError(f"{option} {value}: goes with {other}; give that too, or leave {option} out")
 
 
 def _embedded(catalog: "Catalog", model: str, **options: Any) -> Any:

@@ -9,11 +9,22 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 
+class _BesideBars(logging.StreamHandler):  # type: ignore[type-arg]
+    """Messages on lines of their own while a progress bar is open."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Clear the bars, print, and draw them again; without bars, print."""
+        if (tqdm := sys.modules.get("tqdm")) is None:
+            super().emit(record)
+        else:
+            tqdm.tqdm.write(self.format(record), file=self.stream)
+
+
 @contextmanager
 def talking(*, quiet: bool) -> Iterator[None]:
     """Send messages to stderr while a command works, and keep stdout for its result, whatever libraries print."""
     logger = logging.getLogger("siamese")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _BesideBars(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
     before = logger.level

@@ -9,6 +9,14 @@ from siamese.encoders.weights import ENTRIES, WeightEntry, cached_path
 # Input size and features of the encoders with published weights; a test compares them with the networks.
 SHAPES = {"inception_resnet_v1": ((160, 160), 512), "timm/convnext_atto": ((224, 224), 320)}
 
+_BY_FILE = "weights are given as a file, {name}@FILE, or {name}@random"
+_PLAIN_FITS = "; a file of mobilefacenet fits"
+MOBILEFACENETS = {
+    "mobilefacenet": _BY_FILE,
+    "mobilefacenet_ca": f"with channel attention, to be trained; {_BY_FILE}{_PLAIN_FITS}",
+    "mobilefacenet_cbam": f"with channel and spatial attention, to be trained; {_BY_FILE}{_PLAIN_FITS}",
+}
+
 
 class EncoderRow(BaseModel):
     """One line of the list: an encoder with one of its weights.
@@ -48,11 +56,9 @@ def list_encoders() -> list[EncoderRow]:
     """Every encoder with each of its published weights, then those whose weights are given as a file."""
     return [
         *(_row(entry) for entry in ENTRIES),
-        EncoderRow(
-            name="mobilefacenet",
-            input_size=(112, 96),
-            feature_dim=128,
-            note="weights are given as a file, mobilefacenet@FILE, or mobilefacenet@random",
+        *(
+            EncoderRow(name=name, input_size=(112, 96), feature_dim=128, note=note.format(name=name))
+            for name, note in MOBILEFACENETS.items()
         ),
         EncoderRow(
             name="timm/NAME",

@@ -1,11 +1,15 @@
 """MobileFaceNet: a million parameters for faces on small devices."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
+from siamese.encoders.attention import CBAM, ChannelAttention
 from siamese.encoders.checkpoint import load_exactly
 from siamese.encoders.encoder import Encoder
-from siamese.errors import OptionError
+from siamese.errors import OptionError, unknown_name
 from siamese.images.input_spec import InputSpec
+from siamese.progress import log
 
 # Table 1 of the paper: expansion, channels, repeats, stride of the first repeat.
 BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -13,6 +17,16 @@ BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2
 REDUCTION = 16
 # Published training code scales pixels by (x - 127.5) / 128; in units of [0, 1].
 STD = 128 / 255
+
+# What each variant puts behind the projections of the rows below.
+ATTENTION: dict[str, Callable[[int], nn.Module] | None] = {
+    "mobilefacenet": None,
+    "mobilefacenet_ca": ChannelAttention,
+    "mobilefacenet_cbam": CBAM,
+}
+# The third and the fifth row of the table, from 0: the long row in the middle and the last one.
+ATTENTIVE_ROWS = (2, 4)
+ATTENTION_KEY = ".attention."
 
 
 class ConvBlock(nn.Module):
@@ -41,7 +55,10 @@ class ConvBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Inverted residual of MobileNetV2 with PReLU: expand, filter each channel, project linearly."""
+    """Inverted residual of MobileNetV2 with PReLU: expand, filter each channel, project linearly.
+
+    What `attention` holds weighs the projected maps before the residual is added, as in figure 3 of Woo et al. 2018.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -57,31 +74,45 @@ class Bottleneck(nn.Module):
             nn.Conv2d(width, channels_out, 1, bias=False),
             nn.BatchNorm2d(channels_out),
         )
+        self.attention: nn.Module = nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, channels_in, H, W) to (B, channels_out, H / stride, W / stride)."""
-        projected: Tensor = self.conv(maps)
+        projected: Tensor = self.attention(self.conv(maps))
         return maps + projected if self.residual else projected
 
 
 class MobileFaceNet(Encoder):
-    """MobileFaceNet with 128 features.
+    """MobileFaceNet with 128 features, plain or with attention.
 
     Chen et al. 2018, Table 1 (https://arxiv.org/abs/1804.07573). The last map is weighed per position by a
     depthwise convolution of its own size (`linear7`: 7x7 for 112x112 images, 7x6 for 112x96), which therefore
     follows the input size: weights of one size do not fit another.
+
+    The variants `mobilefacenet_ca` (channel attention) and `mobilefacenet_cbam` (channel and spatial attention) have
+    attention in every bottleneck of the third and the fifth row of the table. Its gates start open, so weights of
+    the plain network load into them and score exactly as before; only training makes the difference.
+
+    Args:
+        input_size: height and width; None for 112x96.
+        name: `mobilefacenet`, `mobilefacenet_ca` or `mobilefacenet_cbam`.
+
+    Raises:
+        OptionError: an input too small, or another name.
 
     Example:
         >>> MobileFaceNet((112, 112)).linear7.conv.kernel_size
         (7, 7)
     """
 
-    def __init__(self, input_size: tuple[int, int] | None = None) -> None:
+    def __init__(self, input_size: tuple[int, int] | None = None, name: str = "mobilefacenet") -> None:
+        if name not in ATTENTION:
+            raise unknown_name("encoder", name, ATTENTION)
         size = input_size or (112, 96)
         if min(size) < REDUCTION:
-            raise OptionError(f"input size {size[0]}x{size[1]}: mobilefacenet needs at least {REDUCTION}x{REDUCTION}")
+            raise OptionError(f"input size {size[0]}x{size[1]}: {name} needs at least {REDUCTION}x{REDUCTION}")
         spec = InputSpec(size=size, std=(STD, STD, STD), alignment="arcface-112")
-        super().__init__("mobilefacenet", spec, feature_dim=128)
+        super().__init__(name, spec, feature_dim=128)
         self.conv1 = ConvBlock(3, 64, 3, stride=2, padding=1)
         self.dw_conv1 = ConvBlock(64, 64, 3, padding=1, groups=64)
         self.blocks = nn.Sequential(*_bottlenecks())
@@ -91,6 +122,11 @@ class MobileFaceNet(Encoder):
         self.linear7 = ConvBlock(512, 512, last_map, groups=512, linear=True)
         self.linear1 = ConvBlock(512, 128, 1, linear=True)
         self.apply(_initialise)
+        attention = ATTENTION[name]
+        if attention is not None:  # after the initialisation, which would shut its gates half-way
+            for row in ATTENTIVE_ROWS:
+                for block in self._rows()[row]:
+                    block.attention = attention(BOTTLENECKS[row][1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images (B, 3, H, W) float32 to features (B, 128)."""
@@ -100,18 +136,31 @@ class MobileFaceNet(Encoder):
 
     def stages(self) -> list[list[nn.Module]]:
         """Stem, then the five rows of bottlenecks in the paper's table, then the embedding."""
+        return [[self.conv1, self.dw_conv1], *self._rows(), [self.conv2, self.linear7, self.linear1]]
+
+    def load_checkpoint(self, state: dict[str, Tensor], origin: str) -> None:
+        """Load weights with the names of this module, trained at this input size.
+
+        A variant with attention also takes weights that have none at all, those of the plain network: the attention
+        then stays as it is. Weights with a part of it are of another layout.
+        """
+        own = {name: tensor for name, tensor in self.state_dict().items() if ATTENTION_KEY in name}
+        if own and not any(ATTENTION_KEY in name for name in state):
+            log.info("%s: no attention in it, so that of %s starts with open gates", origin, self.name)
+            state = state | own
+        height, width = self.input_spec.size
+        title = "MobileFaceNet" if not own else f"MobileFaceNet, plain or as {self.name},"
+        layout = f"{title} at {height}x{width} ('conv1.conv.weight' ... 'linear1.bn.running_var', 128 features)"
+        load_exactly(self, state, origin, layout)
+
+    def _rows(self) -> list[list[nn.Module]]:
+        """The bottlenecks by row of the table."""
         blocks = list(self.blocks)
         rows: list[list[nn.Module]] = []
         for _, _, repeats, _ in BOTTLENECKS:
             rows.append(blocks[:repeats])
             del blocks[:repeats]
-        return [[self.conv1, self.dw_conv1], *rows, [self.conv2, self.linear7, self.linear1]]
-
-    def load_checkpoint(self, state: dict[str, Tensor], origin: str) -> None:
-        """Load weights with the names of this module, trained at this input size."""
-        height, width = self.input_spec.size
-        layout = f"MobileFaceNet at {height}x{width} ('conv1.conv.weight' ... 'linear1.bn.running_var', 128 features)"
-        load_exactly(self, state, origin, layout)
+        return rows
 
 
 def _bottlenecks() -> list[nn.Module]:

@@ -4,6 +4,7 @@ Imports no torch before an encoder is built.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,15 +35,17 @@ def _inception_resnet_v1(size: Size) -> "Encoder":
     return InceptionResnetEncoder(size)
 
 
-def _mobilefacenet(size: Size) -> "Encoder":
+def _mobilefacenet(size: Size, name: str = "mobilefacenet") -> "Encoder":
     from siamese.encoders.mobilefacenet import MobileFaceNet
 
-    return MobileFaceNet(size)
+    return MobileFaceNet(size, name)
 
 
 BUILDERS: dict[str, Callable[[Size], "Encoder"]] = {
     "inception_resnet_v1": _inception_resnet_v1,
     "mobilefacenet": _mobilefacenet,
+    "mobilefacenet_ca": partial(_mobilefacenet, name="mobilefacenet_ca"),
+    "mobilefacenet_cbam": partial(_mobilefacenet, name="mobilefacenet_cbam"),
 }
 ALIASES = {"convnext_atto": "timm/convnext_atto"}
 
@@ -52,7 +55,8 @@ def create_encoder(name: str, *, input_size: Size = None) -> "Encoder":
 
     Args:
         name: `NAME`, `NAME@TAG` (`@random` for random weights) or `NAME@FILE`, where NAME is
-            `inception_resnet_v1`, `mobilefacenet`, `convnext_atto`, or any `timm/NAME` or `timm/NAME.TAG`.
+            `inception_resnet_v1`, `mobilefacenet`, `mobilefacenet_ca`, `mobilefacenet_cbam`, `convnext_atto`, or
+            any `timm/NAME` or `timm/NAME.TAG`.
             What follows the first `@` is a file if there is one of that name, or if it looks like a path.
         input_size: height and width in pixels, instead of the encoder's own.
 

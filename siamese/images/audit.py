@@ -1,6 +1,5 @@
 """What is wrong with the image files of a catalog: missing, unreadable, there twice."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from siamese.images.duplicates import Fingerprints, exact_duplicates, fingerprints, near_duplicates
 from siamese.pairing.audit import LIMIT, Findings, listed
+from siamese.pairing.table import present
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,6 @@ def image_findings(
     readable[rows[~prints.readable]] = False
     twice = _duplicates(root, images[readable], _only(prints, prints.readable), limit, workers)
     return ImageFindings(Findings.joined([missing, unreadable, *twice], limit), readable)
-
-
-def present(root: Path, paths: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Which of the paths below `root` are files, shape (N,)."""
-    # A million Path objects cost several times what the look-ups cost.
-    return np.fromiter((os.path.isfile(os.path.join(root, path)) for path in paths), bool, len(paths))  # noqa: PTH113, PTH118
 
 
 def _only(prints: Fingerprints, kept: NDArray[np.bool_]) -> Fingerprints:

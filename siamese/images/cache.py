@@ -99,7 +99,7 @@ class PixelCache:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with file.open("wb") as opened:
-                _reserve(opened.fileno(), size)
+                reserve(opened.fileno(), size)
             return np.memmap(file, np.uint8, "r+", shape=self._shape)
         except OSError as error:
             need = f"{size / 1e9:.1f} GB for {self._shape[0]} decoded images"
@@ -118,7 +118,7 @@ class PixelCache:
             self._store.close()
 
 
-def _reserve(file: int, size: int) -> None:
+def reserve(file: int, size: int) -> None:
     """Take room on the disk at once: a process that finds it full behind a mapped file is ended by the system."""
     try:
         os.posix_fallocate(file, 0, size)

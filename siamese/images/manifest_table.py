@@ -13,6 +13,7 @@ from pyarrow import compute, parquet
 
 from siamese.errors import DataError
 from siamese.images.labels import TEXT
+from siamese.text_file import decode_text
 
 PATH_NAMES = ("path", "file", "filename", "image", "image_path", "image_id")
 IDENTITY_NAMES = ("identity", "label", "id", "person", "class", "subject", "identity_id")
@@ -41,18 +42,9 @@ def manifest_text(data: bytes, path: Path) -> str:
     Raises:
         DataError: nothing in it, binary, or not UTF-8.
     """
-    if not data.strip():
-        raise DataError(f"{path}: is empty; {_EXPECTED}")
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if data.strip() and path.suffix.lower() in (".parquet", ".pq"):
         raise DataError(f"{path}: is no whole Parquet file; {_EXPECTED}")
-    if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path}: holds binary data; {_EXPECTED}")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = f"byte 0x{data[error.start]:02x} is not UTF-8"
-        raise DataError(f"{path} line {line}: {found}; save the manifest as UTF-8") from None
+    text = decode_text(data, path, DataError, _EXPECTED)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

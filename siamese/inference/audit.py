@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from siamese.errors import DataError, OptionError
 from siamese.images.alignment import failed_alignments
-from siamese.images.audit import image_findings, present
+from siamese.images.audit import image_findings
 from siamese.images.catalog import Catalog, read_catalog
 from siamese.inference.embed import embed_images
 from siamese.inference.verifier import Verifier
@@ -19,6 +19,7 @@ from siamese.pairing.audit import LIMIT, Findings, catalog_findings, listed, tab
 from siamese.pairing.closure import IMAGE_COLUMNS, PairIndex, pseudo_identities
 from siamese.pairing.formats import read_any
 from siamese.pairing.suspects import Suspicion, label_suspects
+from siamese.pairing.table import present
 from siamese.progress import log
 
 

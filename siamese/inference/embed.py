@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from siamese.atomic import atomic_path
 from siamese.errors import DataError
-from siamese.images.catalog import read_catalog, root_of, walk_images
+from siamese.inference.image_source import list_images
 from siamese.inference.verifier import Verifier
 from siamese.progress import log
 
@@ -44,7 +44,7 @@ def embed_data(verifier: Verifier, data: Path, output: Path) -> EmbedResult:
     Raises:
         DataError: no images.
     """
-    root, table = _listing(data)
+    table = list_images([data])
     dimensions = verifier.network.embedding_dim
     schema = pa.schema(
         [
@@ -56,7 +56,7 @@ def embed_data(verifier: Verifier, data: Path, output: Path) -> EmbedResult:
     with atomic_path(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for start in range(0, len(table), GROUP):
             part = table.iloc[start : start + GROUP]
-            embeddings = verifier.embed([root / path for path in part["path"]])
+            embeddings = verifier.embed([Path(file) for file in part["file"]])
             missing = ~embeddings.usable
             failed += int(missing.sum())
             values = pa.array(np.ascontiguousarray(embeddings.vectors).reshape(-1))
@@ -95,17 +95,3 @@ def embed_images(verifier: Verifier, root: Path, images: pd.DataFrame) -> tuple[
         lost = int((~usable).sum())
         log.warning("%d of %d images could not be embedded and are left out", lost, len(images))
     return images[usable].reset_index(drop=True), embeddings.vectors[usable]
-
-
-def _listing(data: Path) -> tuple[Path, pd.DataFrame]:
-    if not data.is_dir() or root_of(data) != data:
-        catalog = read_catalog(data)
-        return catalog.root, catalog.images
-    paths = sorted(walk_images(data))
-    if not paths:
-        raise DataError(f"{data}: no images below it")
-    try:
-        known = read_catalog(data, check=False).images.set_index("path")["identity"]
-    except DataError:  # images that lie loose: nobody is known
-        known = pd.Series(dtype=str)
-    return data, pd.DataFrame({"path": paths, "identity": known.reindex(paths).to_numpy()})

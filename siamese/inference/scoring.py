@@ -11,7 +11,6 @@ from siamese.images.alignment import failed_alignments
 from siamese.images.loader import Outcome
 from siamese.inference.verifier import Verifier
 from siamese.pairing.table import check_files_exist, unique_images
-from siamese.similarity import pair_similarity
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def score_pairs(verifier: Verifier, frame: pd.DataFrame, root: Path, where: str)
     that names no file is an error.
 
     Args:
-        verifier: embeds the images.
+        verifier: embeds the images and compares the embeddings.
         frame: pair table.
         root: what its paths are relative to.
         where: name of the table, for messages.
@@ -73,7 +72,7 @@ def score_pairs(verifier: Verifier, frame: pd.DataFrame, root: Path, where: str)
     left, right = (lookup.get_indexer(pd.Index(frame[column])) for column in ("left", "right"))  # -1: the failed
     scores = np.full(len(frame), np.nan)
     both = usable[left] & usable[right]
-    scores[both] = pair_similarity(vectors[left[both]], vectors[right[both]])
+    scores[both] = verifier.similarity(vectors[left[both]], vectors[right[both]])
     missing = [image for image in unique_images(frame) if image in failed]
     return PairScores(
         frame,

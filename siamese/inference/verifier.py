@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from siamese.images.loader import AlignChoice, ImageLoader, Outcome
 from siamese.model.embedding import Embeddings, embed_sources
 from siamese.model.folder import ModelCard, load_model
 from siamese.model.network import SiameseNetwork
-from siamese.similarity import pair_similarity
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Comparison:
 
     Attributes:
         same: the verdict.
-        similarity: cosine of the two embeddings, in [-1, 1].
+        similarity: of the two embeddings, in [-1, 1]: the pair head's where the model has one, else their cosine.
         threshold: accept at this similarity and above.
         far: share of impostor validation pairs that the threshold accepts; None for a threshold given by hand.
         point: name of the operating point, None for a threshold given by hand.
@@ -116,9 +116,12 @@ class Verifier:
         """
         return embed_sources(self.network, self._loader, sources, device=self.device, batch=batch)
 
-    def similarity(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Similarity of each row of `left` (N, D) with the same row of `right` (N, D); shape (N,), in [-1, 1]."""
-        return pair_similarity(left, right)
+    def similarity(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[Any]:
+        """Similarity of each row of `left` (N, D) with the same row of `right` (N, D); shape (N,), in [-1, 1].
+
+        The pair head's where the model has one, else the cosine.
+        """
+        return self.network.pair_similarity(left, right)
 
     def compare(
         self, left: Path | bytes, right: Path | bytes, *, far: float | None = None, threshold: float | None = None
@@ -142,7 +145,7 @@ class Verifier:
         for source, outcome in ((left, first), (right, second)):
             _require(source, outcome)
         vectors = embeddings.vectors
-        score = float(pair_similarity(vectors[:1], vectors[1:])[0])
+        score = float(self.similarity(vectors[:1], vectors[1:])[0])
         cut = point.threshold if point is not None else threshold
         assert cut is not None  # noqa: S101 - _point gives one or raises
         return Comparison(

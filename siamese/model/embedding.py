@@ -67,6 +67,31 @@ def embed_pixels(
     return vectors
 
 
+@torch.inference_mode()
+def embed_features(
+    network: SiameseNetwork, features: NDArray[np.float32], *, device: str = "cpu", batch: int = 4096
+) -> NDArray[np.float32]:
+    """Embed features that the network's encoder gave before; the network is left as it was found.
+
+    Args:
+        network: on `device`.
+        features: shape (N, feature_dim), float32; may be mapped from a file.
+        device: where the network runs.
+        batch: rows at a time.
+
+    Returns:
+        Shape (N, D), float32, rows of unit length.
+    """
+    training = network.training
+    network.eval()
+    vectors = np.zeros((len(features), network.embedding_dim), np.float32)
+    for start in range(0, len(features), batch):
+        given = torch.from_numpy(np.ascontiguousarray(features[start : start + batch]))
+        vectors[start : start + batch] = network.project(given.to(device)).float().cpu().numpy()
+    network.train(training)
+    return vectors
+
+
 def embed_sources(
     network: SiameseNetwork,
     loader: ImageLoader,

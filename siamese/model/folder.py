@@ -4,9 +4,9 @@
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -16,6 +16,8 @@ from siamese.encoders.registry import create_untrained
 from siamese.encoders.weights import WeightsRecord
 from siamese.errors import ModelError, SiameseError
 from siamese.evaluation.operating_points import OperatingPoint
+from siamese.heads.identity import IdentityHead
+from siamese.heads.pair import PairHead
 from siamese.images.input_spec import InputSpec
 from siamese.model.network import SiameseNetwork
 
@@ -35,14 +37,31 @@ class EncoderCard(BaseModel):
     weights: WeightsRecord | None
 
 
+class PairHeadCard(BaseModel):
+    """What the pair head compares, joined by `+`, and the hidden layer on top of it (0 units for none)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    features: str
+    hidden: int = 0
+    dropout: float = 0.0
+
+
 class ValidationFigures(BaseModel):
-    """What was measured on the validation pairs; accuracy is two-fold cross-fitted."""
+    """What was measured on the validation pairs; accuracy is two-fold cross-fitted.
+
+    Attributes:
+        top1: share of held-out images that the identity head names; None where there are none, or no such head.
+        top5: share whose identity is among its first five.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     auc: float
     accuracy: float
     eer: float
+    top1: float | None = None
+    top5: float | None = None
 
 
 class TrainingCard(BaseModel):
@@ -67,6 +86,9 @@ class ModelCard(BaseModel):
         encoder: the encoder.
         head: name of the projection head.
         embedding_dim: width of the embedding.
+        pair_head: what scores two embeddings; None for their cosine.
+        identities: labels of the identity head, in the order of its classes; None where there is no such head.
+        subcentres: weights that the identity head has for each identity.
         operating_points: thresholds fitted on the validation pairs.
         training: provenance.
         licence: what is known of the licences of weights and data.
@@ -79,6 +101,9 @@ class ModelCard(BaseModel):
     encoder: EncoderCard
     head: str
     embedding_dim: int
+    pair_head: PairHeadCard | None = None
+    identities: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    subcentres: Annotated[int, Field(ge=1)] = 1
     operating_points: tuple[OperatingPoint, ...]
     training: TrainingCard | None = None
     licence: str = "unknown"
@@ -93,12 +118,22 @@ def describe_encoder(network: SiameseNetwork) -> EncoderCard:
     )
 
 
+def describe_pair_head(network: SiameseNetwork) -> PairHeadCard | None:
+    """The pair head's part of a model card; None where embeddings are compared by their cosine."""
+    head = network.pair_head
+    return None if head is None else PairHeadCard(features=head.name, hidden=head.hidden, dropout=head.dropout)
+
+
 def save_model(folder: Path, network: SiameseNetwork, card: ModelCard) -> None:
     """Write a model folder.
 
     At every moment the folder holds one whole model, the old one or the new one, also when the writer is killed: the
     card names the hash of its weights, and those of either lie in a file of their own until it has been replaced.
+
+    Raises:
+        ValueError: the card names other heads than the network has, so that the folder could not be loaded.
     """
+    _check_heads(network, card)
     _settle(folder)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(folder / WAITING) as temporary:
@@ -106,6 +141,16 @@ def save_model(folder: Path, network: SiameseNetwork, card: ModelCard) -> None:
         digest = sha256_of(temporary)
     write_text(folder / CARD, card.model_copy(update={"sha256": digest}).model_dump_json(indent=2) + "\n")
     (folder / WAITING).replace(folder / WEIGHTS)
+
+
+def _check_heads(network: SiameseNetwork, card: ModelCard) -> None:
+    if card.pair_head != (built := describe_pair_head(network)):
+        raise ValueError(f"the card's pair head is {card.pair_head}, the network's {built}")
+    head = network.identity_head
+    named = None if card.identities is None else (len(card.identities), card.subcentres)
+    found = None if head is None else (head.identities, head.subcentres)
+    if named != found:
+        raise ValueError(f"identities and sub-centres: the card has {named}, the network {found}")
 
 
 def _settle(folder: Path) -> None:
@@ -159,12 +204,23 @@ def load_model(folder: Path) -> tuple[SiameseNetwork, ModelCard]:
             "copy the model folder again"
         )
     try:
-        encoder = create_untrained(card.encoder.name, card.encoder.input_spec)
-        network = SiameseNetwork(encoder, card.head, card.embedding_dim)
+        network = _untrained(card)
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError, SiameseError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder}: the weights do not fit {CARD} ({reason}); copy the folder again") from error
-    encoder.weights = card.encoder.weights
-    encoder.pretrained = True
+    network.encoder.weights = card.encoder.weights
+    network.encoder.pretrained = True
     return network.eval(), card
+
+
+def _untrained(card: ModelCard) -> SiameseNetwork:
+    """The network that a card describes, with random weights."""
+    encoder = create_untrained(card.encoder.name, card.encoder.input_spec)
+    network = SiameseNetwork(encoder, card.head, card.embedding_dim)
+    pair = card.pair_head
+    if pair is not None:
+        network.pair_head = PairHead(card.embedding_dim, pair.features, pair.hidden, pair.dropout)
+    if card.identities is not None:
+        network.identity_head = IdentityHead(card.embedding_dim, len(card.identities), subcentres=card.subcentres)
+    return network

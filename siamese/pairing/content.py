@@ -14,6 +14,7 @@ from siamese.pairing.lfw import is_lfw
 from siamese.pairing.lines import Kind, shape_of
 from siamese.pairing.parquet_file import parquet_names
 from siamese.pairing.table import PAIR_KNOWN, QUADRUPLET_KNOWN, TRIPLET_COLUMNS
+from siamese.text_file import decode_text
 
 Form = Literal["named", "parquet", "lines", "lfw", "cfp"]
 EXPECTED = (
@@ -76,7 +77,7 @@ def recognise(path: Path) -> Content:
     data = _bytes(path)
     if data == b"PAR1":
         return Content(path, "parquet", names=tuple(parquet_names(path)))
-    return _recognise_text(path, _text(data, path))
+    return _recognise_text(path, decode_text(data, path, PairFileError, EXPECTED))
 
 
 def _recognise_text(path: Path, text: str) -> Content:
@@ -118,17 +119,3 @@ def _bytes(path: Path) -> bytes:
         f"{path}: is a .bin file, which holds its images besides the pairs; unpack it into a folder first "
         "(siamese.pairing.face_bin.unpack_bin), and read the pairs that this gives"
     )
-
-
-def _text(data: bytes, path: Path) -> str:
-    if not data.strip():
-        raise PairFileError(f"{path}: is empty, {EXPECTED}")
-    if b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise PairFileError(f"{path}: holds binary data, {EXPECTED}")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise PairFileError(
-            f"{path} line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        ) from None

@@ -37,10 +37,14 @@ class IdentityIndex:
         """
         _check_catalog(catalog)
         codes, names = pd.factorize(catalog["identity"].to_numpy(dtype=object), sort=True)
-        codes = codes.astype(np.int64)
+        return cls.of_codes(codes.astype(np.int64), np.asarray(names, dtype=object))
+
+    @classmethod
+    def of_codes(cls, codes: NDArray[np.int64], names: NDArray[np.object_]) -> Self:
+        """Group images by the code of each, shape (N,), an index into `names`; a name may have none."""
         sizes = np.bincount(codes, minlength=len(names)).astype(np.int64)
         return cls(
-            names=np.asarray(names, dtype=object),
+            names=names,
             codes=codes,
             order=np.argsort(codes, kind="stable"),
             sizes=sizes,

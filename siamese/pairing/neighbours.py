@@ -124,6 +124,9 @@ def _exclude(scores: Floats, rows: slice, columns: slice, spans: tuple[Ints, Int
 def _top(scores: Floats, count: int, offset: int) -> tuple[Ints, Floats]:
     """The columns, counted from `offset`, and scores of the `count` greatest of each row; -inf fills what lacks."""
     rows, width = scores.shape
+    if count == 1:
+        best = scores.argmax(axis=1)[:, None]
+        return best + offset, np.take_along_axis(scores, best, axis=1)
     if count >= width:
         return np.broadcast_to(np.arange(width) + offset, scores.shape), scores
     # The count-th greatest of the greatest of each lane bounds that of the row from below; what reaches it is little

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from siamese.pairing.identities import IdentityIndex
+from siamese.pairing.neighbours import nearest_strangers
+
 Ints = NDArray[np.int64]
 
-# Rows and columns of similarities computed at a time: 32 MB.
-ROWS, COLUMNS = 1024, 8192
 # The median absolute deviation of normal values times this is their standard deviation.
 NORMAL = 1.4826
 # Without genuine pairs, what a genuine pair reaches is taken to be this many spreads above the nearest stranger:
@@ -86,10 +87,9 @@ def label_suspects(vectors: NDArray[np.float32], groups: Ints, *, limit: int = 1
     count = len(vectors)
     if len(np.unique(groups)) < 2:
         return Suspicion((), 0, 0.0, 0.0, 0.0)
-    order = np.argsort(groups, kind="stable")
-    best, other = np.empty(count, np.float32), np.empty(count, np.int64)
-    best[order], nearest = nearest_stranger(vectors[order], groups[order])
-    other[order] = order[nearest]
+    index = IdentityIndex.of_codes(groups, np.arange(groups.max() + 1).astype(object))
+    nearest = nearest_strangers(vectors, index, 1)
+    best, other = nearest.hardness[:, 0], nearest.rows[:, 0]
     own, others, genuine = _own_support(vectors, groups)
     stranger = float(np.median(best))
     spread = NORMAL * float(np.median(np.abs(best - stranger)))
@@ -98,7 +98,7 @@ def label_suspects(vectors: NDArray[np.float32], groups: Ints, *, limit: int = 1
     support = (others * own + genuine) / (others + 1)
     score = best - np.maximum(support, stranger)
     margin = max(spread, float(np.finfo(np.float32).eps))
-    found = np.flatnonzero(score > margin) if genuine > stranger else order[:0]
+    found = np.flatnonzero(score > margin) if genuine > stranger else np.empty(0, np.int64)
     found = found[np.argsort(-score[found], kind="stable")]
     pairs = np.minimum(found, other[found]) * count + np.maximum(found, other[found])
     found = found[np.sort(np.unique(pairs, return_index=True)[1])]
@@ -108,31 +108,6 @@ def label_suspects(vectors: NDArray[np.float32], groups: Ints, *, limit: int = 1
         for mean in [float(own[row]) if others[row] else None]
     )
     return Suspicion(suspects, len(found), genuine, stranger, spread)
-
-
-def nearest_stranger(vectors: NDArray[np.float32], groups: Ints) -> tuple[NDArray[np.float32], Ints]:
-    """For each image the highest similarity to an image of another group, and that image's row.
-
-    Args:
-        vectors: unit embeddings, shape (N, D), ordered by group.
-        groups: group of each, ascending, at least two different ones, shape (N,).
-    """
-    count = len(vectors)
-    starts, ends = (np.searchsorted(groups, groups, side=side) for side in ("left", "right"))
-    best, other = np.full(count, -np.inf, np.float32), np.zeros(count, np.int64)
-    for top in range(0, count, ROWS):
-        rows = slice(top, min(top + ROWS, count))
-        for first in range(0, count, COLUMNS):
-            columns = slice(first, min(first + COLUMNS, count))
-            similarity = vectors[rows] @ vectors[columns].T
-            if starts[rows.start] < columns.stop and ends[rows.stop - 1] > columns.start:
-                similarity[groups[rows, None] == groups[None, columns]] = -np.inf
-            place = similarity.argmax(axis=1)
-            value = similarity[np.arange(len(place)), place]
-            better = value > best[rows]
-            best[rows] = np.where(better, value, best[rows])
-            other[rows] = np.where(better, first + place, other[rows])
-    return best, other
 
 
 def _own_support(

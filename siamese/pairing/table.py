@@ -122,7 +122,7 @@ def pair_counts(frame: pd.DataFrame) -> dict[str, int | None]:
 
 def unique_images(frame: pd.DataFrame) -> list[str]:
     """Each image of a pair, triplet or quadruplet table once, in the order in which the rows name them."""
-    codes, paths = _image_codes(frame, _image_columns(frame))
+    codes, paths = _image_codes(frame, image_columns(frame))
     return list(paths[pd.unique(codes.reshape(-1))])
 
 
@@ -137,20 +137,25 @@ def check_files_exist(frame: pd.DataFrame, root: str | Path, where: str) -> None
     Raises:
         PairFileError: names the first row and column whose image is missing, and how many others are.
     """
-    columns = _image_columns(frame)
+    columns = image_columns(frame)
     codes, paths = _image_codes(frame, columns)
-    # A million Path objects cost several times what the look-ups cost.
-    present = np.fromiter((os.path.isfile(os.path.join(root, path)) for path in paths), bool, len(paths))  # noqa: PTH113, PTH118
-    if present.all():
+    there = present(root, paths)
+    if there.all():
         return
-    first = int((~present[codes]).reshape(-1).argmax())
+    first = int((~there[codes]).reshape(-1).argmax())
     row, column = divmod(first, len(columns))
-    others = int((~present).sum()) - 1
+    others = int((~there).sum()) - 1
     also = f"; {others:,} other image{'s are' if others != 1 else ' is'} missing too" if others else ""
     raise PairFileError(
         f"{where} {row_name(frame, row)}: column {columns[column]} names {paths[codes[row, column]]!r}, "
         f"which is no file below {root}{also}; check the root folder"
     )
+
+
+def present(root: str | Path, paths: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Which of the paths below `root` are files, shape (N,)."""
+    # A million Path objects cost several times what the look-ups cost.
+    return np.fromiter((os.path.isfile(os.path.join(root, path)) for path in paths), bool, len(paths))  # noqa: PTH113, PTH118
 
 
 def _checked(frame: pd.DataFrame, where: str, required: Sequence[str], readers: dict[str, _Reader]) -> pd.DataFrame:
@@ -162,7 +167,8 @@ def _checked(frame: pd.DataFrame, where: str, required: Sequence[str], readers: 
     return result
 
 
-def _image_columns(frame: pd.DataFrame) -> tuple[str, ...]:
+def image_columns(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The columns that name images: of a table of pairs two, of triplets three, of quadruplets four."""
     if "anchor" not in frame.columns:
         return PAIR_COLUMNS[:2]
     return QUADRUPLET_COLUMNS if "negative2" in frame.columns else TRIPLET_COLUMNS

@@ -1,55 +1,45 @@
-"""Batches: the unique images of some pairs or triplets, and which rows of them belong together."""
+"""The batches of an epoch: inputs of some images, and which of them belong together."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from siamese.errors import DataError
-from siamese.images.augment import augmenter
-from siamese.images.input_spec import InputSpec
-from siamese.losses.batch import BatchIndex, PairIndex, TripletIndex
-from siamese.pairing.table import PAIR_COLUMNS, TRIPLET_COLUMNS
-
-# images, then the columns of the index; plain tensors, so that Lightning moves them to the device.
-Batch = tuple[Tensor, ...]
+from siamese.losses.batch import BatchIndex, PairIndex, QuadrupletIndex, TripletIndex
+from siamese.training.plans import WHOLE, Plan, Share
+from siamese.training.sources import Source
 
 
-@dataclass(frozen=True)
-class Tuples:
-    """Pairs or triplets as rows of a pixel array.
+class Batch(NamedTuple):
+    """What a training step gets; a tuple of tensors, so that Lightning moves it to the device.
 
     Attributes:
-        rows: shape (N, 2) for pairs, (N, 3) for triplets, int64.
-        same: labels of pairs, shape (N,), None for triplets.
+        inputs: images (U, 3, H, W), or features (U, F) of an encoder that is frozen; of an empty share of a batch one
+            image that does not count.
+        rows: which images those are, shape (U,), int64.
+        columns: places in `rows` of the members of each tuple, two to four of shape (B,); empty without tuples.
+        same: labels of pairs, shape (B,), float32; None for all else.
+        labels: identity of each image, shape (U,), int64; None where batches are made of tuples.
     """
 
-    rows: NDArray[np.int64]
-    same: NDArray[np.bool_] | None
+    inputs: Tensor
+    rows: Tensor
+    columns: tuple[Tensor, ...]
+    same: Tensor | None
+    labels: Tensor | None
 
-    def __len__(self) -> int:
-        """How many pairs or triplets."""
-        return len(self.rows)
 
-
-def index_tuples(frame: pd.DataFrame, images: list[str], usable: NDArray[np.bool_]) -> Tuples:
-    """Turn a pair or triplet table into rows of `images`, leaving out what names an unusable image.
-
-    Raises:
-        DataError: nothing is left.
-    """
-    columns = TRIPLET_COLUMNS if "anchor" in frame.columns else PAIR_COLUMNS[:2]
-    lookup = pd.Index(images)
-    rows = np.stack([lookup.get_indexer(pd.Index(frame[column])) for column in columns], axis=1)
-    kept = ((rows >= 0) & usable[rows]).all(axis=1)  # -1: not among `images`
-    if not kept.any():
-        raise DataError(f"none of {len(frame)} rows is left: every one names an image that cannot be used")
-    same = None if len(columns) == 3 else frame["same"].to_numpy(dtype=bool)[kept]
-    return Tuples(rows[kept].astype(np.int64), same)
+def batch_index(batch: Batch) -> BatchIndex:
+    """What the objective is told of a batch."""
+    if batch.same is not None:
+        left, right = batch.columns
+        return BatchIndex(PairIndex(left, right, batch.same), batch.labels)
+    kinds = {3: TripletIndex, 4: QuadrupletIndex}
+    tuples = kinds[len(batch.columns)](*batch.columns) if batch.columns else None
+    return BatchIndex(tuples, batch.labels)
 
 
 class EpochBatches(Dataset[Batch]):
@@ -59,61 +49,66 @@ class EpochBatches(Dataset[Batch]):
     however many processes prepare them.
 
     Args:
-        pixels: shape (M, H, W, 3), uint8.
-        tuples: pairs or triplets of rows of `pixels`.
-        spec: how pixels become the network's input.
-        augment: preset.
-        batch_size: tuples a batch.
+        plan: which images each batch holds.
+        source: where their inputs come from.
         seed: of the run.
         epoch: from 0.
+        share: the part of each batch that this process takes.
     """
 
-    def __init__(
-        self,
-        pixels: NDArray[np.uint8],
-        tuples: Tuples,
-        spec: InputSpec,
-        *,
-        augment: str,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-    ) -> None:
-        self._pixels, self._tuples, self._spec = pixels, tuples, spec
-        self._augment = augmenter(augment)
-        self._seeds = np.random.SeedSequence([seed, epoch]).generate_state(2)
-        order = np.random.default_rng(self._seeds[0]).permutation(len(tuples))
-        self._batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    def __init__(self, plan: Plan, source: Source, *, seed: int, epoch: int, share: Share = WHOLE) -> None:
+        self._plan, self._source, self._share = plan, source, share
+        self._batches = plan.epoch(seed, epoch)
+        self._first_step = epoch * len(self._batches)
 
     def __len__(self) -> int:
         """How many batches."""
         return len(self._batches)
 
     def __getitem__(self, number: int) -> Batch:
-        """Images (U, 3, H, W), each unique one once, then the index columns, each (B,)."""
-        chosen = self._batches[number]
-        rows = self._tuples.rows[chosen]
-        unique, inverse = np.unique(rows, return_inverse=True)
-        columns = inverse.reshape(rows.shape).T
-        seed = int(np.random.SeedSequence([int(self._seeds[1]), number]).generate_state(1)[0])
-        images = self._spec.normalise(self._augment(self._pixels[unique], seed))
-        index = [torch.from_numpy(np.ascontiguousarray(column)) for column in columns]
-        if self._tuples.same is not None:
-            index.append(torch.from_numpy(self._tuples.same[chosen].astype(np.float32)))
-        return (torch.from_numpy(images), *index)
+        """The batch of that number, or this process's share of it."""
+        chosen = self._plan.select(self._batches[number], self._share)
+        # A share may be empty, but no encoder takes no images, and DDP waits for its gradients all the same.
+        rows = chosen.rows if len(chosen.rows) else self._plan.select(self._batches[number], WHOLE).rows[:1]
+        columns = () if chosen.columns is None else tuple(torch.from_numpy(column) for column in chosen.columns)
+        return Batch(
+            inputs=self._source.take(rows, self._first_step + number),
+            rows=torch.from_numpy(chosen.rows),
+            columns=columns,
+            same=None if chosen.same is None else torch.from_numpy(chosen.same.astype(np.float32)),
+            labels=None if chosen.labels is None else torch.from_numpy(chosen.labels),
+        )
 
 
-def batch_index(kind: type[BatchIndex], columns: Batch) -> BatchIndex:
-    """The index columns of a batch as the kind of index that the objective works on.
+class _From(Sampler[int]):
+    """Batches from number `start`; as long as the whole epoch, as Lightning counts what was done before."""
 
-    A triplet serves a loss on pairs as two of them, one genuine and one impostor.
+    def __init__(self, start: int, length: int) -> None:
+        self._start, self._length = start, length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._start, self._length))
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def epoch_loader(
+    batches: EpochBatches, *, start: int = 0, workers: int = 0, pin: bool = False
+) -> "DataLoader[Batch]":
+    """The batches of an epoch in their order.
+
+    Args:
+        batches: of the epoch.
+        start: the first to give, where a run is resumed within an epoch.
+        workers: processes that prepare batches; 0 for the calling one.
+        pin: keep batches in memory that a GPU reads at once.
     """
-    if kind is TripletIndex:
-        return TripletIndex(*columns)
-    if columns[2].is_floating_point():
-        return PairIndex(*columns)
-    anchor, positive, negative = columns
-    same = torch.ones(len(anchor), device=anchor.device)
-    return PairIndex(
-        torch.cat((anchor, anchor)), torch.cat((positive, negative)), torch.cat((same, torch.zeros_like(same)))
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=_From(start, len(batches)),
+        num_workers=workers,
+        pin_memory=pin,
+        generator=torch.Generator(),  # else it draws from the run's, and as often as an epoch was begun
     )

@@ -17,6 +17,7 @@ _NAMED = {
     "anchor": "anchor_identity",
     "positive": "anchor_identity",
     "negative": "negative_identity",
+    "negative2": "negative2_identity",
 }
 
 

@@ -1,29 +1,40 @@
-"""The pairs a run trains and validates on: given in files, or made from the catalog and kept in the run folder."""
+"""What a run trains and validates on: given in files, or made from the catalog, and kept in the run folder."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from siamese.atomic import write_text
+from siamese.atomic import atomic_path, write_text
 from siamese.config import TrainConfig
 from siamese.errors import DataError, OptionError, PairFileError
 from siamese.images.alignment import failed_alignments
 from siamese.images.catalog import Catalog, read_catalog, root_of
-from siamese.losses.batch import TripletIndex
-from siamese.losses.registry import parse_objective
 from siamese.pairing.audit import cheap_findings
-from siamese.pairing.formats import is_pair_file, kind_of, read_pairs, read_triplets, write_pairs, write_triplets
+from siamese.pairing.formats import is_pair_file, kind_of, read_any, read_pairs, write_any
+from siamese.pairing.quadruplets import sample_quadruplets
 from siamese.pairing.sampling import draw_pairs, sample_pairs, sample_triplets
 from siamese.pairing.splits import parse_ratio, split_identities
 from siamese.pairing.supply import PairSupply, seeded
-from siamese.pairing.table import PAIR_COLUMNS, TRIPLET_COLUMNS, check_files_exist, pair_counts, unique_images
+from siamese.pairing.table import check_files_exist, image_columns, pair_counts, unique_images
 from siamese.progress import log
+from siamese.training.held_out import hold_out_images
 from siamese.training.identities import identities_of
 
 TRAIN_FILE, VAL_FILE, ROOT_FILE = "train.csv", "val.csv", "root.txt"
+IMAGES_FILE, HELD_OUT_FILE = "images.csv", "held_out.csv"
 _VAL_IMPOSTORS = 10  # to one genuine pair, among validation pairs that are made
+
+TupleKind = Literal["pairs", "triplets", "quadruplets"]
+BatchKind = TupleKind | Literal["identities"]
+# Every triplet holds two pairs, and every quadruplet two triplets.
+_SERVED: dict[str, tuple[str, ...]] = {
+    "pairs": ("pairs",),
+    "triplets": ("pairs", "triplets"),
+    "quadruplets": ("pairs", "triplets", "quadruplets"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,27 +43,37 @@ class RunPairs:
 
     Attributes:
         root: the folder that paths are relative to.
-        train: pair or triplet table.
-        val: pair table; its identities are not in `train` when this module made it.
+        train: table of pairs, triplets or quadruplets; None where batches are made of identities.
+        images: `path` and `identity` of each training image; None where batches are made of tuples.
+        val: pair table; its identities are not trained on when this module made it, unless `held_out` is there.
+        held_out: `path` and `identity` of held-out images of the identities that are trained on; None without.
     """
 
     root: Path
-    train: pd.DataFrame
+    train: pd.DataFrame | None
+    images: pd.DataFrame | None
     val: pd.DataFrame
+    held_out: pd.DataFrame | None = None
+
+    def image_paths(self) -> list[str]:
+        """Every image of the run once."""
+        lists = [] if self.train is None else [unique_images(self.train)]
+        lists += [list(frame["path"]) for frame in (self.images, self.held_out) if frame is not None]
+        return list(dict.fromkeys(path for paths in (*lists, unique_images(self.val)) for path in paths))
 
 
-def prepare_pairs(config: TrainConfig, *, triplets: bool, folder: Path, ratio: str = "1:1") -> RunPairs:
-    """Read or make the pairs of a run, and keep them in `folder` as `train.csv` and `val.csv`.
+def prepare_pairs(config: TrainConfig, *, kind: BatchKind, folder: Path, ratio: str = "1:1") -> RunPairs:
+    """Read or make what a run trains and validates on, and keep it in `folder`.
 
-    Without `pairs`, training pairs (or triplets) are drawn from the catalog; without `val_pairs`, validation pairs
-    are of the layout's own validation people, or of a share of the identities that is carved out first, and training
-    rows that show one of them are left out. Pairs whose images lie in no identity folders are closed transitively
-    into identities.
+    Without `pairs`, training tuples are drawn from the catalog; without `val_pairs`, validation pairs are of the
+    layout's own validation people, or of a share of the identities that is carved out first, or with `val_images` of
+    images that are held out of each identity; training rows that show one of them are left out. Pairs whose images
+    lie in no identity folders are closed transitively into identities.
 
     Args:
         config: of the run; its `data` may be a pair file too, which then is what `pairs` gives.
-        triplets: whether the loss needs triplets.
-        folder: where the pairs are kept.
+        kind: what batches are made of.
+        folder: where all of it is kept.
         ratio: genuine to impostor among training pairs that are made, where the configuration names none.
 
     Raises:
@@ -60,43 +81,69 @@ def prepare_pairs(config: TrainConfig, *, triplets: bool, folder: Path, ratio: s
             not known.
     """
     config = _with_pairs_of_data(config)
-    _check_options(config)
+    _check_options(config, kind)
     root = root_of(config.data)
     given = None if config.pairs is None else _read(config.pairs, root, config.same_label)
-    val = None if config.val_pairs is None else _read_labelled(config.val_pairs, root, config.same_label)
-    if triplets and given is not None and "anchor" not in given.columns:
+    val = None if config.val_pairs is None else _read_pairs(config.val_pairs, root, config.same_label)
+    if given is not None and kind != "identities" and kind not in _SERVED[_kind(given)]:
         raise PairFileError(
-            f"{config.pairs}: holds pairs, and --loss {config.loss} learns from triplets; "
-            "make them with `siamese make-pairs --kind triplets`"
+            f"{config.pairs}: holds {_kind(given)}, and --loss {config.objective} learns from {kind}; "
+            f"make them with `siamese make-pairs --kind {kind}`"
         )
-    if given is None or val is None:
+    train, held_out = given, None
+    if given is None or val is None or kind == "identities" or config.val_images is not None:
         catalog = _catalog(config, given, root)
-        if val is None:
+        if config.val_images is not None:
+            catalog, held_out = _hold_out(config, catalog if val is None else _without(catalog, val))
+            val = _pairs_of_held_out(config, held_out) if val is None else val
+        elif val is None:
             catalog, val = _carve_validation(config, catalog)
         else:
             catalog = _without(catalog, val)
-        train = _draw(config, catalog, triplets, ratio) if given is None else _only_among(given, catalog)
-    else:
-        train = given
-    _warn_of_problems(train, val)
-    (write_triplets if "anchor" in train.columns else write_pairs)(train, folder / TRAIN_FILE)
-    write_pairs(val, folder / VAL_FILE)
-    write_text(folder / ROOT_FILE, f"{root}\n")
-    log.info("training on %d %s, validating on %s", len(train), _what(train), _describe(val))
-    return RunPairs(root, train, val)
+        if kind != "identities":
+            train = _draw(config, catalog, kind, ratio) if given is None else _only_among(given, catalog)
+    images = catalog.images[["path", "identity"]] if kind == "identities" else None
+    pairs = RunPairs(root, None if kind == "identities" else train, images, val, held_out)
+    if pairs.train is not None:
+        _warn_of_problems(pairs.train, val)
+    _keep(pairs, folder)
+    log.info("training on %s, validating on %s", _what(pairs), _describe(val))
+    return pairs
+
+
+def _keep(pairs: RunPairs, folder: Path) -> None:
+    for name in (TRAIN_FILE, IMAGES_FILE, HELD_OUT_FILE):
+        (folder / name).unlink(missing_ok=True)  # of an earlier run in this folder
+    if pairs.train is not None:
+        write_any(pairs.train, folder / TRAIN_FILE, _kind(pairs.train))
+    for name, frame in ((IMAGES_FILE, pairs.images), (HELD_OUT_FILE, pairs.held_out)):
+        if frame is not None:
+            with atomic_path(folder / name) as temporary:
+                frame.to_csv(temporary, index=False, lineterminator="\n")
+    write_any(pairs.val, folder / VAL_FILE, "pairs")
+    write_text(folder / ROOT_FILE, f"{pairs.root}\n")
 
 
 def kept_pairs(folder: Path) -> RunPairs:
-    """The pairs that an earlier run kept, for its resumption.
+    """What an earlier run kept, for its resumption.
 
     Raises:
-        PairFileError: they are gone.
+        PairFileError: it is gone.
     """
-    for name in (TRAIN_FILE, VAL_FILE, ROOT_FILE):
+    for name in (VAL_FILE, ROOT_FILE):
         if not (folder / name).is_file():
             raise PairFileError(f"{folder / name}: no such file; start the run again without --resume")
     root = Path((folder / ROOT_FILE).read_text(encoding="utf-8").removesuffix("\n"))
-    return RunPairs(root, _read(folder / TRAIN_FILE, root), _read_labelled(folder / VAL_FILE, root))
+    train = _read(folder / TRAIN_FILE, root) if (folder / TRAIN_FILE).is_file() else None
+    images, held_out = (_kept_images(folder / name) for name in (IMAGES_FILE, HELD_OUT_FILE))
+    if train is None and images is None:
+        raise PairFileError(f"{folder / TRAIN_FILE}: no such file; start the run again without --resume")
+    return RunPairs(root, train, images, _read_pairs(folder / VAL_FILE, root), held_out)
+
+
+def _kept_images(file: Path) -> pd.DataFrame | None:
+    # Names such as `NA` are names, and numbers too.
+    return pd.read_csv(file, dtype=str, keep_default_na=False) if file.is_file() else None
 
 
 def _with_pairs_of_data(config: TrainConfig) -> TrainConfig:
@@ -106,32 +153,36 @@ def _with_pairs_of_data(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"pairs": config.data})
 
 
-def _check_options(config: TrainConfig) -> None:
+def _check_options(config: TrainConfig, kind: BatchKind) -> None:
     """An option that the others leave nothing to do is a mistake, and never passed over."""
-    if config.pairs is not None and config.num_pairs is not None:
-        raise OptionError("--num-pairs: says how many pairs to make, and --pairs gives them; leave one of them out")
-    if config.ratio is not None and (config.pairs is not None or parse_objective(config.loss).needs is TripletIndex):
+    if config.num_pairs is not None and (config.pairs is not None or kind == "identities"):
+        reason = "--pairs gives them" if config.pairs is not None else "batches are made of identities here"
+        raise OptionError(f"--num-pairs: says how many pairs to make, and {reason}; leave one of them out")
+    if config.ratio is not None and (config.pairs is not None or kind != "pairs"):
         raise OptionError("--ratio: is for pairs to be made, and none are made here; leave it out")
+    carved = config.val_share != TrainConfig.model_fields["val_share"].default
+    if carved and config.val_images is not None:
+        raise OptionError("--val-share: holds identities out, and --val-images images of each; leave one out")
     if config.val_pairs is None:
         return
-    if config.val_share != TrainConfig.model_fields["val_share"].default:
+    if carved:
         raise OptionError("--val-share: says how many to carve out, and --val-pairs gives the pairs; leave one out")
     if config.pairs is not None and config.identities is not None:
         raise OptionError("--identities: chooses whom pairs are made of, and --pairs and --val-pairs give them all")
 
 
 def _read(path: Path, root: Path, same_label: str | None = None) -> pd.DataFrame:
-    kind = kind_of(path)
-    if kind == "pairs":
-        return _read_labelled(path, root, same_label)
-    if kind == "quadruplets":
-        raise PairFileError(f"{path}: holds quadruplets, and no loss learns from them yet; give pairs or triplets")
-    return _present(read_triplets(path), root, path)
+    # The label column may be that of the validation pairs alone.
+    _, frame = read_any(path, same_label=same_label if kind_of(path) == "pairs" else None)
+    return _usable(frame, root, path)
 
 
-def _read_labelled(path: Path, root: Path, same_label: str | None = None) -> pd.DataFrame:
-    frame = read_pairs(path, same_label=same_label)
-    if frame["same"].isna().any():
+def _read_pairs(path: Path, root: Path, same_label: str | None = None) -> pd.DataFrame:
+    return _usable(read_pairs(path, same_label=same_label), root, path)
+
+
+def _usable(frame: pd.DataFrame, root: Path, path: Path) -> pd.DataFrame:
+    if "same" in frame.columns and frame["same"].isna().any():
         raise PairFileError(f"{path}: {int(frame['same'].isna().sum())} pairs have no label in column 'same'")
     return _present(frame, root, path)
 
@@ -139,7 +190,7 @@ def _read_labelled(path: Path, root: Path, same_label: str | None = None) -> pd.
 def _present(frame: pd.DataFrame, root: Path, path: Path) -> pd.DataFrame:
     """Leave out rows whose image `siamese align` found no face in; any other missing file is an error."""
     failed = failed_alignments(root)
-    columns = TRIPLET_COLUMNS if "anchor" in frame.columns else PAIR_COLUMNS[:2]
+    columns = image_columns(frame)
     lost = np.logical_or.reduce([frame[column].isin(failed) for column in columns])
     if lost.any():
         log.warning("%s: %d rows name an image without a crop and are left out", path, int(lost.sum()))
@@ -212,7 +263,7 @@ def _without(catalog: Catalog, val: pd.DataFrame) -> Catalog:
 
 def _only_among(given: pd.DataFrame, catalog: Catalog) -> pd.DataFrame:
     """Keep the rows whose images all belong to the catalog."""
-    columns = TRIPLET_COLUMNS if "anchor" in given.columns else PAIR_COLUMNS[:2]
+    columns = image_columns(given)
     inside = np.logical_and.reduce([given[column].isin(catalog.images["path"]) for column in columns])
     if not inside.any():
         raise DataError(f"no row of {len(given)} is left beside the validation identities; give --val-pairs")
@@ -225,13 +276,29 @@ def _only_among(given: pd.DataFrame, catalog: Catalog) -> pd.DataFrame:
     return given[inside].reset_index(drop=True)
 
 
-def _draw(config: TrainConfig, catalog: Catalog, triplets: bool, ratio: str) -> pd.DataFrame:
+def _hold_out(config: TrainConfig, catalog: Catalog) -> tuple[Catalog, pd.DataFrame]:
+    assert config.val_images is not None  # noqa: S101 - asked for by the caller
+    train, held_out = hold_out_images(catalog.images, config.val_images, config.seed)
+    return replace(catalog, images=train), held_out
+
+
+def _pairs_of_held_out(config: TrainConfig, held_out: pd.DataFrame) -> pd.DataFrame:
+    if held_out["identity"].is_unique:
+        raise DataError(
+            f"--val-images {config.val_images}: genuine validation pairs need two held-out images of an identity, "
+            "and none has two; hold out more, or give --val-pairs"
+        )
+    return sample_validation_pairs(held_out, config.seed)
+
+
+def _draw(config: TrainConfig, catalog: Catalog, kind: TupleKind, ratio: str) -> pd.DataFrame:
     # As many as there are images show each image two or three times an epoch.
-    images, number, seed = catalog.images, config.num_pairs, config.seed
-    if triplets:
-        return sample_triplets(images, num_triplets=number, seed=seed, at_most=len(images))
-    kinds = parse_ratio(config.ratio or ratio)
-    return sample_pairs(images, num_pairs=number, ratio=kinds, seed=seed, at_most=len(images))
+    images, number, seed, most = catalog.images, config.num_pairs, config.seed, len(catalog.images)
+    if kind == "quadruplets":
+        return sample_quadruplets(images, num_quadruplets=number, seed=seed, at_most=most)
+    if kind == "triplets":
+        return sample_triplets(images, num_triplets=number, seed=seed, at_most=most)
+    return sample_pairs(images, num_pairs=number, ratio=parse_ratio(config.ratio or ratio), seed=seed, at_most=most)
 
 
 def _warn_of_problems(train: pd.DataFrame, val: pd.DataFrame) -> None:
@@ -243,8 +310,15 @@ def _warn_of_problems(train: pd.DataFrame, val: pd.DataFrame) -> None:
         log.warning("  %s", line)
 
 
-def _what(frame: pd.DataFrame) -> str:
-    return "triplets" if "anchor" in frame.columns else "pairs"
+def _kind(frame: pd.DataFrame) -> TupleKind:
+    return {2: "pairs", 3: "triplets", 4: "quadruplets"}[len(image_columns(frame))]  # type: ignore[return-value]
+
+
+def _what(pairs: RunPairs) -> str:
+    if pairs.train is not None:
+        return f"{len(pairs.train)} {_kind(pairs.train)}"
+    assert pairs.images is not None  # noqa: S101 - one of the two is there
+    return f"{len(pairs.images)} images of {pairs.images['identity'].nunique()} identities"
 
 
 def _describe(pairs: pd.DataFrame) -> str:

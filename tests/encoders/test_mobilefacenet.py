@@ -4,13 +4,29 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
-from siamese.encoders import create_encoder
+from siamese.encoders import create_encoder, create_untrained
+from siamese.encoders.attention import CBAM, ChannelAttention
 from siamese.encoders.encoder import Encoder
+from siamese.encoders.mobilefacenet import MobileFaceNet
 from siamese.errors import OptionError, WeightsError
 from siamese.similarity import normalise, pair_similarity
 
 CHECKPOINT = Path("weights", "mobilefacenet_casia_webface.ckpt")
+VARIANTS = ("mobilefacenet_ca", "mobilefacenet_cbam")
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def shake(module: nn.Module) -> None:
+    """Move what an untrained network has at 0 or 1."""
+    with torch.no_grad():
+        for value in module.state_dict().values():
+            if value.is_floating_point():
+                value += 0.05 * torch.rand(value.shape)
 
 
 def parameters_of_the_paper(height: int, width: int) -> int:
@@ -60,6 +76,82 @@ def test_name_alone_asks_for_a_file_or_random_weights() -> None:
         create_encoder("mobilefacenet")
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_name_themselves_when_they_refuse(name: str) -> None:
+    with pytest.raises(OptionError, match=f"^input size 8x8: {name} needs at least 16x16$"):
+        create_encoder(f"{name}@random", input_size=(8, 8))
+    with pytest.raises(OptionError, match="unknown encoder 'mobilefacenet_se': did you mean 'mobilefacenet"):
+        MobileFaceNet(None, "mobilefacenet_se")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("mobilefacenet_ca", ChannelAttention), ("mobilefacenet_cbam", CBAM)])
+def test_variants_have_attention_in_the_third_and_the_fifth_row_only(name: str, kind: type[nn.Module]) -> None:
+    encoder = create_untrained(name)
+    with_attention = [
+        number
+        for number, stage in enumerate(encoder.stages())
+        for module in stage
+        for each in module.modules()
+        if isinstance(each, kind)
+    ]
+    assert with_attention == [3] * 6 + [5] * 2  # stage 0 is the stem
+    per_block = 2 * 128 * (128 // 16) + (2 * 7 * 7 if kind is CBAM else 0)
+    assert parameters(encoder) - parameters(create_untrained("mobilefacenet")) == 8 * per_block
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_plain_weights_load_into_a_variant_and_give_the_same_features(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = create_untrained("mobilefacenet")
+    shake(plain)
+    torch.save(plain.state_dict(), tmp_path / "plain.pt")
+    with caplog.at_level("INFO", logger="siamese"):
+        variant = create_encoder(f"{name}@{tmp_path / 'plain.pt'}")
+    assert f"plain.pt: no attention in it, so that of {name} starts with open gates" in caplog.text
+    assert (variant.name, variant.pretrained) == (name, True)
+    images = torch.randn(3, 3, 112, 96)
+    assert torch.equal(variant.eval()(images), plain.eval()(images))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_weights_of_a_variant_come_back_with_their_attention(name: str, tmp_path: Path) -> None:
+    trained = create_untrained(name)
+    shake(trained)
+    torch.save(trained.state_dict(), tmp_path / "trained.pt")
+    loaded = create_encoder(f"{name}@{tmp_path / 'trained.pt'}")
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in trained.state_dict().items())
+    images = torch.randn(3, 3, 112, 96)
+    plain = create_untrained("mobilefacenet")
+    plain.load_state_dict({key: value for key, value in trained.state_dict().items() if "attention" not in key})
+    difference = loaded.eval()(images) - plain.eval()(images)
+    assert difference.abs().max() > 1e-3
+
+
+def test_weights_with_a_part_of_the_attention_or_another_are_refused(tmp_path: Path) -> None:
+    for name in VARIANTS:
+        torch.save(create_untrained(name).state_dict(), tmp_path / f"{name}.pt")
+    channel = tmp_path / "mobilefacenet_ca.pt"
+    with pytest.raises(
+        WeightsError, match=r"24 missing \(first 'blocks\.6\.attention\.channel\.mlp\.0\.weight'\), 16 un"
+    ):
+        create_encoder(f"mobilefacenet_cbam@{channel}")
+    with pytest.raises(WeightsError, match=r"16 unexpected \(.*attention.*expected MobileFaceNet at 112x96"):
+        create_encoder(f"mobilefacenet@{channel}")
+    state = torch.load(channel, weights_only=True)
+    del state["blocks.14.attention.mlp.2.weight"]
+    torch.save(state, channel)
+    expected = (
+        r"1 missing \(first 'blocks\.14\.attention.*expected MobileFaceNet, plain or as mobilefacenet_ca, at 112x96"
+    )
+    with pytest.raises(WeightsError, match=expected):
+        create_encoder(f"mobilefacenet_ca@{channel}")
+    del state["conv1.conv.weight"]
+    torch.save({name: value for name, value in state.items() if "attention" not in name}, channel)
+    with pytest.raises(WeightsError, match=r"1 missing \(first 'conv1\.conv\.weight'\)"):
+        create_encoder(f"mobilefacenet_ca@{channel}")
+
+
 @pytest.fixture(scope="module")
 def trained(real_data: Path) -> Encoder:
     return create_encoder(f"mobilefacenet@{real_data / CHECKPOINT}").eval()
@@ -74,6 +166,17 @@ def test_published_checkpoint_loads_completely(trained: Encoder, real_data: Path
     assert trained.pretrained
     assert trained.weights is not None
     assert trained.weights.source == CHECKPOINT.name
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", VARIANTS)
+def test_published_checkpoint_scores_the_same_in_a_variant(name: str, trained: Encoder, real_data: Path) -> None:
+    variant = create_encoder(f"{name}@{real_data / CHECKPOINT}").eval()
+    people = sorted((real_data / "data" / "lfw").iterdir())[:16]
+    crops = [sorted(person.iterdir())[0] for person in people]
+    np.testing.assert_array_equal(_features(variant, crops), _features(trained, crops))
+    assert variant.weights is not None
+    assert (variant.weights.encoder, variant.weights.source) == (name, CHECKPOINT.name)
 
 
 @pytest.mark.real_data

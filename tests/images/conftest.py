@@ -12,7 +12,10 @@ from PIL import Image
 from siamese.demo.identity import sample_identities
 from siamese.demo.render import render
 from siamese.demo.variation import Variation
+from siamese.images import cache, fingerprint
 from siamese.images.detector import FaceDetector
+
+from .cached_images import BROKEN, CUT, PATHS
 
 # No template's size: a portrait that looks aligned already would not be searched.
 PORTRAIT_SIDE = 144
@@ -48,3 +51,27 @@ def write_image() -> Callable[[Path, NDArray[np.uint8]], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def root(tmp_path: Path, write_image: Callable[[Path, NDArray[np.uint8]], Path]) -> Path:
+    """The images of `cached_images.PATHS`, one of them broken and one cut off."""
+    rng = np.random.default_rng(0)
+    for path in PATHS:
+        write_image(tmp_path / "data" / path, rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    (tmp_path / "data" / PATHS[BROKEN]).write_bytes(b"no image")
+    (tmp_path / "data" / PATHS[CUT]).write_bytes((tmp_path / "data" / PATHS[CUT]).read_bytes()[:-40])
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where caches are kept; it is not there yet."""
+    return tmp_path / "cache with spaces"
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files written a moment ago count as unchanged, and additions are small."""
+    monkeypatch.setattr(fingerprint, "SETTLED", -1e9)
+    monkeypatch.setattr(cache, "STEP", 5)

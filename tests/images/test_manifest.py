@@ -205,12 +205,12 @@ def test_bare_names_are_found_in_images(tmp_path: Path) -> None:
             " \n\t\n",
             ": is empty; expected a manifest: CSV, TSV or Parquet with path, identity, or lines of PATH LABEL",
         ),
-        (b"a.jpg 1\n\xe9.jpg 2\n", " line 2: byte 0xe9 is not UTF-8; save the manifest as UTF-8"),
+        (b"a.jpg 1\n\xe9.jpg 2\n", " line 2: byte 0xe9 is not UTF-8; save the file as UTF-8"),
         (
             b"\x89PNG\r\n\x1a\n\0\0\0",
             ": holds binary data; expected a manifest: CSV, TSV or Parquet with path, ident",
         ),
-        ("a.jpg 1\n".encode("utf-16"), " line 1: byte 0xff is not UTF-8; save the manifest as UTF-8"),
+        ("a.jpg 1\n".encode("utf-16"), " line 1: byte 0xff is not UTF-8; save the file as UTF-8"),
         ("just a note\n", ": no column 'path'; found just a note; a manifest has path, identity"),
     ],
 )

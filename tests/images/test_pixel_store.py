@@ -1,13 +1,11 @@
 """A store of decoded pixels: nothing is decoded twice, and nothing wrong is ever served."""
 
-import json
-import logging
 import os
 import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,87 +15,31 @@ from numpy.typing import NDArray
 
 from siamese.config import make_train_config
 from siamese.errors import DataError
-from siamese.images import cache, fingerprint
+from siamese.images import fingerprint
 from siamese.images.cache import PixelCache
-from siamese.images.faces import Face
 from siamese.images.input_spec import InputSpec
-from siamese.images.loader import ImageLoader, Outcome
+from siamese.images.loader import ImageLoader
 from siamese.images.mapped_pixels import MappedPixels
-from siamese.images.pixel_index import PixelIndex, Prepared
 from siamese.images.pixel_store import PixelStore, open_pixel_store
 from siamese.images.store_folder import StoreFolder, preparation
 
+from .cached_images import (
+    BROKEN,
+    CUT,
+    PATHS,
+    ROW,
+    SPEC,
+    Counting,
+    assert_right,
+    direct,
+    fill,
+    only_store,
+    warnings_of,
+)
+
 Write = Callable[[Path, NDArray[np.uint8]], Path]
 REPOSITORY = Path(__file__).parents[2]
-SPEC = InputSpec(size=(16, 24))
-ROW = 16 * 24 * 3
-PATHS = [f"person {number}/é {number}.png" for number in range(23)]
-BROKEN, CUT = 4, 9
-
-
-class Counting(ImageLoader):
-    """A loader that counts what it decodes."""
-
-    decoded = 0
-
-    def load(self, sources: Sequence[Path | bytes]) -> tuple[NDArray[np.uint8], list[Outcome]]:
-        self.decoded += len(sources)
-        return super().load(sources)
-
-
-@pytest.fixture
-def root(tmp_path: Path, write_image: Write) -> Path:
-    rng = np.random.default_rng(0)
-    for path in PATHS:
-        write_image(tmp_path / "data" / path, rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
-    (tmp_path / "data" / PATHS[BROKEN]).write_bytes(b"no image")
-    (tmp_path / "data" / PATHS[CUT]).write_bytes((tmp_path / "data" / PATHS[CUT]).read_bytes()[:-40])
-    return tmp_path / "data"
-
-
-@pytest.fixture(autouse=True)
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files written a moment ago count as unchanged, and additions are small."""
-    monkeypatch.setattr(fingerprint, "SETTLED", -1e9)
-    monkeypatch.setattr(cache, "STEP", 5)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "cache with spaces"
-
-
-def fill(
-    home: Path,
-    root: Path,
-    paths: Sequence[str] = PATHS,
-    spec: InputSpec = SPEC,
-    limit: int = 1 << 30,
-    **options: float,
-) -> tuple[PixelCache, int]:
-    """A cache filled by way of the store below `home`, and how many images were decoded for it."""
-    loader = Counting(spec)
-    store = open_pixel_store(home, options.get("gigabytes", 1.0), loader)
-    filled = PixelCache(loader, root, paths, home.parent / "pixels.bin", limit, store)
-    filled.close()
-    return filled, loader.decoded
-
-
-def direct(
-    root: Path, paths: Sequence[str] = PATHS, spec: InputSpec = SPEC
-) -> tuple[NDArray[np.uint8], list[Outcome]]:
-    return ImageLoader(spec).load([root / path for path in paths])
-
-
-def assert_right(filled: PixelCache, root: Path, paths: Sequence[str] = PATHS, spec: InputSpec = SPEC) -> None:
-    pixels, outcomes = direct(root, paths, spec)
-    np.testing.assert_array_equal(np.asarray(filled.pixels), pixels)
-    assert filled.outcomes == outcomes
-
-
-def only_store(home: Path) -> Path:
-    [store] = (home / "pixels").iterdir()
-    return store
+pytestmark = pytest.mark.usefixtures("settled")
 
 
 def test_a_second_run_decodes_nothing_and_has_the_same(root: Path, home: Path) -> None:
@@ -215,36 +157,6 @@ def test_faces_are_kept_with_their_images(
             assert one.face.score == other.face.score
 
 
-FACES = {"size": (112, 96), "alignment": "arcface-112"}
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (({"size": (8, 8)}, {}), ({"size": (8, 8), "mean": (0.1, 0.2, 0.3), "channels": "BGR"}, {}), True),
-        (({"size": (8, 8)}, {}), ({"size": (8, 8)}, {"face": "largest"}), True),
-        (({"size": (8, 8)}, {}), ({"size": (8, 9)}, {}), False),
-        (({"size": (8, 8)}, {}), ({"size": (8, 8), "fit": "pad"}, {}), False),
-        (({"size": (8, 8)}, {}), ({"size": (8, 8), "interpolation": "bicubic"}, {}), False),
-        ((FACES, {}), (FACES | {"alignment": "mtcnn-160"}, {}), False),
-        ((FACES, {}), (FACES, {"align": "yes"}), False),
-        ((FACES, {}), (FACES, {"face": "largest"}), False),
-        ((FACES, {"align": "no"}), ({"size": (112, 96)}, {}), True),
-    ],
-)
-def test_loaders_share_a_store_exactly_if_they_make_the_same_pixels(one: tuple, other: tuple, same: bool) -> None:
-    prepared = [preparation(ImageLoader(InputSpec(**spec), **options)) for spec, options in (one, other)]
-    assert (prepared[0] == prepared[1]) is same
-
-
-def test_a_store_says_what_it_is_for(root: Path, home: Path) -> None:
-    fill(home, root)
-    about = json.loads((only_store(home) / "about.json").read_text())
-    assert about["size"] == [16, 24]
-    assert about["packages"]["pillow"]
-    assert (home / "pixels").stat().st_mode & 0o077 == 0
-
-
 def damage(file: Path, rng: np.random.Generator) -> None:
     """Flip bits in a few bytes, cut the end off, or put something in between."""
     data = bytearray(file.read_bytes())
@@ -282,50 +194,6 @@ def test_a_file_of_the_store_that_is_gone_is_made_anew(root: Path, home: Path, n
     assert fill(home, root)[1] == 0
 
 
-def test_a_torn_end_is_passed_over_and_the_next_block_is_found(tmp_path: Path) -> None:
-    index = PixelIndex(tmp_path / "index")
-    blocks = [{bytes([number]) * 16: Prepared(Outcome("ok"), number, number)} for number in range(3)]
-    index.append(blocks[0], {})
-    first = (tmp_path / "index").stat().st_size
-    index.append(blocks[1], {b"s" * 16: b"\1" * 16})
-    whole = (tmp_path / "index").read_bytes()
-    for end in range(len(whole)):
-        (tmp_path / "index").write_bytes(whole[:end])
-        torn = PixelIndex(tmp_path / "index")
-        torn.refresh()
-        assert len(torn) == (end >= first)
-        torn.append(blocks[2], {})
-        read = PixelIndex(tmp_path / "index")
-        read.refresh()
-        assert read.find(b"\2" * 16) == blocks[2][b"\2" * 16]
-        assert b"\1" * 16 not in read
-        assert read.content_of(b"s" * 16) is None
-
-
-def test_an_index_gives_back_what_it_was_given(tmp_path: Path) -> None:
-    face = Face(np.array([1.5, 2, 3, 4], np.float32), np.arange(10, dtype=np.float32).reshape(5, 2) / 7, 1 / 3)
-    items = {
-        b"a" * 16: Prepared(Outcome("ok", face=face, faces=2), 7, 2**32 - 1),
-        b"\0" * 16: Prepared(Outcome("no_face", "no face found", faces=0), -1, 0),
-        b"c" * 16: Prepared(Outcome("unreadable", "schräg \n kaputt"), -1, 0),
-    }
-    PixelIndex(tmp_path / "index").append(items, {b"\0" * 16: b"a" * 16})
-    index = PixelIndex(tmp_path / "index")
-    index.refresh()
-    assert index.next_row == 8
-    assert index.content_of(b"\0" * 16) == b"a" * 16
-    assert index.find(b"x" * 16) is None
-    for digest in (b"\0" * 16, b"c" * 16):
-        assert index.find(digest) == items[digest]
-    found = index.find(b"a" * 16)
-    assert found is not None
-    assert found.outcome.face is not None
-    assert (found.row, found.checksum, found.outcome.faces) == (7, 2**32 - 1, 2)
-    np.testing.assert_array_equal(found.outcome.face.landmarks, face.landmarks)
-    np.testing.assert_array_equal(found.outcome.face.box, face.box)
-    assert found.outcome.face.score == 1 / 3
-
-
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
     """As if the disk were full: the system refuses to write files beyond a size."""
@@ -335,10 +203,6 @@ def files_of_at_most(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_a_full_disk_costs_the_cache_not_the_run(root: Path, home: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -434,64 +298,6 @@ def test_auto_is_the_users_cache_folder(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("given", "meant"), [("auto", "auto"), ("off", "off"), ("some/folder", Path("some/folder"))])
 def test_the_configuration_knows_the_two_words_and_takes_the_rest_for_a_folder(given: str, meant: object) -> None:
     assert make_train_config({"data": "d", "cache": given}).cache == meant
-
-
-def sizes(home: Path) -> list[int]:
-    """The sides of the square images that there are stores for."""
-    return sorted(json.loads(path.read_text())["size"][0] for path in (home / "pixels").glob("*/about.json"))
-
-
-def test_stores_not_used_for_longest_give_way(root: Path, home: Path) -> None:
-    limit = 200_000 / 1e9
-    for age, side in enumerate((40, 41, 42)):  # about 100 kB each
-        fill(home, root, spec=InputSpec(size=(side, side)), gigabytes=1.0)
-        for users in (home / "pixels").glob("*/users"):
-            os.utime(users, (users.stat().st_mtime - 1000 * (3 - age),) * 2)
-    filled, _ = fill(home, root, PATHS[:3], spec=InputSpec(size=(20, 20)), gigabytes=limit)
-    assert_right(filled, root, PATHS[:3], InputSpec(size=(20, 20)))
-    assert sizes(home) == [20, 42]
-    assert not list((home / "pixels").glob(".removed-*"))
-
-
-def test_a_store_in_use_stays(root: Path, home: Path) -> None:
-    used = open_pixel_store(home, 1.0, ImageLoader(InputSpec(size=(40, 40))))
-    assert used is not None
-    used.prepare([root / path for path in PATHS])
-    fill(home, root, PATHS[:3], spec=InputSpec(size=(20, 20)), gigabytes=110_000 / 1e9)
-    assert sizes(home) == [20, 40]
-    used.close()
-    fill(home, root, PATHS[3:6], spec=InputSpec(size=(20, 20)), gigabytes=110_000 / 1e9)
-    assert sizes(home) == [20]
-
-
-def test_other_folders_are_none_of_its_business(root: Path, home: Path) -> None:
-    (home / "pixels" / "holiday").mkdir(parents=True)
-    (home / "pixels" / "holiday" / "users").touch()
-    fill(home, root, gigabytes=10_000 / 1e9)
-    assert (home / "pixels" / "holiday").is_dir()
-
-
-def test_a_store_that_outgrows_the_limit_stops_growing(
-    root: Path, home: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    filled, _ = fill(home, root, gigabytes=15 * ROW / 1e9)
-    assert_right(filled, root)
-    assert (only_store(home) / "pixels").stat().st_size <= 15 * ROW
-    [message] = warnings_of(caplog)
-    assert "takes nothing new (no room within --cache-limit)" in message
-
-
-def test_a_store_full_of_what_nobody_wants_any_more_begins_anew(root: Path, home: Path, write_image: Write) -> None:
-    gigabytes = 24 * ROW / 1e9
-    fill(home, root, gigabytes=gigabytes)
-    others = [f"other {number}.png" for number in range(6)]
-    for number, path in enumerate(others):
-        write_image(root / path, np.full((20, 30, 3), number, np.uint8))
-    assert fill(home, root, others, gigabytes=gigabytes)[1] == 6
-    assert fill(home, root, others, gigabytes=gigabytes)[1] == 6
-    filled, decoded = fill(home, root, others, gigabytes=gigabytes)
-    assert decoded == 0
-    assert_right(filled, root, others)
 
 
 TWO = """

@@ -79,3 +79,12 @@ def model(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def two_images(faces: Path) -> tuple[Path, Path]:
     return faces / "person_001" / "001.jpg", faces / "person_002" / "001.jpg"
+
+
+@pytest.fixture(scope="session")
+def lfw_crops(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from siamese.images.alignment import AlignJob, align_folder
+
+    folder = tmp_path_factory.mktemp("lfw") / "crops"
+    align_folder(AlignJob(real_data / "data" / "lfw", folder))
+    return folder

@@ -167,6 +167,8 @@ def test_train_replaces_a_model_only_with_force(siamese: Siamese, faces: Path, m
         (("--kind", "pair"), ("'pairs'",)),
         (("--format", "cvs"), ("'csv'",)),
         (("--identity-depth", 3), ("3 levels deep",)),
+        (("--how", "symlink"), ("--how symlink: goes with --materialize; give that too, or leave --how out",)),
+        (("--group-by", "session"), ("--group-by session: goes with --groups; give that too, or leave --group-by",)),
     ],
 )
 def test_make_pairs_refuses_what_the_data_cannot_give(

@@ -11,7 +11,8 @@ from .conftest import Siamese
 # Decided by the encoder or the data, and described in words.
 DESCRIBED = {
     *("data", "pairs", "val_pairs", "same_label", "num_pairs", "ratio", "identities"),
-    *("input_size", "head", "embedding_dim", "freeze"),
+    *("input_size", "head", "embedding_dim", "freeze", "pair_head", "loss", "val_images", "views"),
+    *("clip", "ema", "patience", "checkpoint_every", "track"),
 }
 
 
@@ -19,7 +20,8 @@ DESCRIBED = {
 def test_the_help_of_train_states_the_default_that_holds(siamese: Siamese, name: str) -> None:
     text = " ".join(siamese("train", "--help").out.split())
     option = f"--{name.replace('_', '-')} "
-    stated = re.search(rf"{option}<\w+>.*?\[([^\[\]<>]*)\](?= --|$)", text)
+    kind = "" if TrainConfig.model_fields[name].annotation is bool else r"<\w+>"
+    stated = re.search(rf"{option}{kind}.*?\[([^\[\]<>]*)\](?= --|$)", text)
     assert stated is not None, f"{option}states no default"
     assert stated.group(1) == str(TrainConfig.model_fields[name].default)
 

@@ -81,6 +81,65 @@ def test_a_killed_run_resumes_to_the_very_model_of_an_undisturbed_one(
     assert weights[0] == weights[1]
 
 
+# Every kind of state that a run has: what the loss learns and remembers, averaged weights, a rate that falls when
+# nothing gets better, dropout and mining that draw, gradients of several batches, features that are kept.
+STATES = {
+    "tuples": ["--loss", "pairwise", "--pair-head", "difference", "--pair-hidden", "16", "--pair-dropout", "0.3"],
+    "identities": [
+        *("--loss", "cross_entropy:1.0+triplet:0.5+mining=distance+memory=64", "--ema", "0.9", "--accumulate", "2"),
+        *(
+            "--schedule",
+            "plateau",
+            "--step-epochs",
+            "1",
+            "--warmup",
+            "0.5",
+            "--optimizer",
+            "sgd",
+            "--batch-size",
+            "16",
+        ),
+    ],
+    "cached": ["--freeze", "all", "--head", "mlp", "--loss", "sup_con", "--schedule", "one-cycle", "--views", "2"],
+}
+
+
+@pytest.mark.parametrize("options", STATES.values(), ids=STATES)
+def test_a_run_killed_at_any_step_resumes_to_the_very_model_of_an_undisturbed_one(
+    faces: Path, tmp_path: Path, options: list[str]
+) -> None:
+    long = [*LONG[:4], "--epochs", 4, "--lr", "0.01", "--checkpoint-every", "3", "--cache", "off", *options]
+    finish(start("train", faces, *long, "-o", tmp_path / "whole"))
+    killed = tmp_path / "killed"
+    resumed = 0
+    process = start("train", faces, *long, "-o", killed)
+    while process.poll() is None and resumed < 3:
+        kill_after_checkpoints(process, killed / "run" / "last.ckpt", 2 + resumed % 3)
+        if (killed / "model.json").exists():
+            break
+        resumed += 1
+        process = start("train", faces, *long, "-o", killed, "--resume")
+    finish(process)
+    assert resumed >= 2, "the run was over before the kills; make it longer"
+    histories = [pd.read_csv(tmp_path / name / "run" / "history.csv") for name in ("whole", "killed")]
+    pd.testing.assert_frame_equal(*histories)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert weights[0] == weights[1]
+
+
+def kill_after_checkpoints(process: subprocess.Popen[str], file: Path, number: int) -> None:
+    """Until the checkpoint was written anew that often, or the run is over."""
+    seen = set()
+    deadline = time.monotonic() + 300
+    while len(seen) <= number and process.poll() is None:
+        assert time.monotonic() < deadline, "the run never got there"
+        if file.is_file():
+            seen.add(file.stat().st_mtime_ns)
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+
+
 def test_resume_refuses_a_finished_run_and_no_run(siamese: Siamese, faces: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     nothing = siamese("train", faces, *LONG, "-o", folder, "--resume")

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from siamese.config_file import read_config_file
 from siamese.inference.verifier import Verifier
 from siamese.model.folder import read_card
 
@@ -66,9 +67,8 @@ def test_train_reports_baseline_and_best_and_keeps_its_pairs(siamese: Siamese, f
     assert len(people[1]) >= 2
     assert not people[0] & people[1]
     kept = sorted(path.name for path in (tmp_path / "model" / "run").iterdir())
-    assert kept == ["config.json", "history.csv", "root.txt", "train.csv", "val.csv"], (
-        "a finished run leaves no checkpoints"
-    )
+    expected = ["config.yaml", "curves.png", "history.csv", "provenance.json", "root.txt", "steps.csv"]
+    assert kept == sorted([*expected, "train.csv", "val.csv"]), "a finished run leaves no checkpoints"
     assert "baseline" in outcome.err, "progress and messages go to stderr"
 
 
@@ -110,7 +110,7 @@ def test_train_takes_pair_files_configuration_and_command_line_together(
         *("--epochs", 1, "-o", tmp_path / "model"),
     )
     assert outcome.code == 0
-    kept = json.loads((tmp_path / "model" / "run" / "config.json").read_text())
+    kept = read_config_file(tmp_path / "model" / "run" / "config.yaml")
     assert (kept["epochs"], kept["lr"]) == (1, 0.002)
 
 
@@ -191,6 +191,17 @@ def test_embed_writes_unit_vectors_and_marks_what_failed(
     bad = table[table["status"] == "unreadable"]
     assert list(bad["path"]) == ["anna/bad.jpg"]
     assert bad["embedding"].isna().all()
+
+
+def test_embed_takes_a_single_image(
+    siamese: Siamese, two_images: tuple[Path, Path], model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "one.parquet"
+    outcome = siamese("embed", two_images[0], "--model", model, "-o", output, "--json")
+    assert (outcome.json["images"], outcome.json["failed"]) == (1, 0)
+    table = pq.read_table(output).to_pandas()
+    assert list(table["path"]) == [str(two_images[0])]
+    assert table["identity"].isna().all()
 
 
 def test_an_unreadable_image_is_named_and_its_pairs_are_left_out(

@@ -157,12 +157,3 @@ def test_view_1_training_loses_nothing_against_the_untouched_encoder(
     untouched = siamese("evaluate", encoder(real_data), "--val-pairs", protocol / "pairsDevTrain.txt", *test).json
     model = siamese("evaluate", tmp_path / "model", *test).json
     assert model["accuracy"] >= untouched["accuracy"] - 0.005
-
-
-@pytest.fixture(scope="session")
-def lfw_crops(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from siamese.images.alignment import AlignJob, align_folder
-
-    folder = tmp_path_factory.mktemp("lfw") / "crops"
-    align_folder(AlignJob(real_data / "data" / "lfw", folder))
-    return folder

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,17 +18,22 @@ from siamese.encoders.download import sha256_of
 from siamese.encoders.weights import WeightsRecord
 from siamese.errors import ModelError
 from siamese.evaluation.operating_points import OperatingPoint
+from siamese.heads.identity import IdentityHead
+from siamese.losses.loss import LinearClassifier
 from siamese.model import folder as model_folder
 from siamese.model.folder import (
     ModelCard,
+    PairHeadCard,
     TrainingCard,
     ValidationFigures,
     describe_encoder,
+    describe_pair_head,
     load_model,
     read_card,
     save_model,
 )
 from siamese.model.network import SiameseNetwork
+from siamese.similarity import normalise
 
 SIZE = (32, 32)
 POINT = OperatingPoint(
@@ -118,6 +124,165 @@ def test_the_card_comes_back_as_it_was_written_with_the_hash_of_the_weights(tmp_
     assert found == read_card(tmp_path)
     assert loaded.encoder.weights == record
     assert loaded.encoder.pretrained
+
+
+def with_heads(pair_head: str | None = "difference+chi-square", hidden: int = 6) -> SiameseNetwork:
+    encoder = create_encoder("timm/test_resnet@random", input_size=SIZE)
+    network = SiameseNetwork(encoder, "linear", 8, pair_head=pair_head, pair_hidden=hidden, pair_dropout=0.0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.rand(parameter.shape)
+    return network.eval()
+
+
+def filled(network: SiameseNetwork, identities: int, subcentres: int) -> SiameseNetwork:
+    network.identity_head = IdentityHead(network.embedding_dim, identities, subcentres)
+    classifier = LinearClassifier(
+        torch.randn(identities, subcentres, network.embedding_dim), torch.randn(identities), 16.0
+    )
+    network.identity_head.fill(classifier)
+    return network
+
+
+def card_with_heads(
+    network: SiameseNetwork, identities: tuple[str, ...] | None = None, subcentres: int = 1
+) -> ModelCard:
+    update = {"pair_head": describe_pair_head(network), "identities": identities, "subcentres": subcentres}
+    return card_of(network).model_copy(update=update)
+
+
+def unit_rows() -> np.ndarray:
+    return normalise(np.random.default_rng(0).normal(size=(9, 8)).astype(np.float32))
+
+
+@pytest.mark.parametrize(("features", "hidden"), [("difference+chi-square", 6), ("product", 0), ("concatenation", 3)])
+def test_a_pair_head_comes_back_and_scores_exactly_the_same(features: str, hidden: int, tmp_path: Path) -> None:
+    network = with_heads(features, hidden)
+    save_model(tmp_path, network, card_with_heads(network))
+    loaded, card = load_model(tmp_path)
+    assert card.pair_head == PairHeadCard(features=features, hidden=hidden, dropout=0.0)
+    left, right = unit_rows(), unit_rows()[::-1]
+    np.testing.assert_array_equal(loaded.pair_similarity(left, right), network.pair_similarity(left, right))
+    assert loaded.pair_head is not None
+    assert not loaded.pair_head.training
+
+
+def test_the_dropout_of_a_pair_head_comes_back(tmp_path: Path) -> None:
+    encoder = create_encoder("timm/test_resnet@random", input_size=SIZE)
+    network = SiameseNetwork(encoder, pair_head="squared", pair_hidden=2, pair_dropout=0.25)
+    save_model(tmp_path, network, card_with_heads(network))
+    loaded = load_model(tmp_path)[0].pair_head
+    assert loaded is not None
+    assert loaded.dropout == 0.25
+
+
+@pytest.mark.parametrize("subcentres", [1, 3])
+@pytest.mark.parametrize("pair_head", [None, "product"])
+def test_an_identity_head_comes_back_with_its_labels(pair_head: str | None, subcentres: int, tmp_path: Path) -> None:
+    labels = ("Ærøskøbing", "b", "a", "日本")
+    network = filled(with_heads(pair_head, 0), 4, subcentres)
+    save_model(tmp_path, network, card_with_heads(network, labels, subcentres))
+    loaded, card = load_model(tmp_path)
+    assert (card.identities, card.subcentres) == (labels, subcentres)
+    embeddings = network(images())
+    assert loaded.identity_head is not None
+    assert network.identity_head is not None
+    assert torch.equal(loaded.identity_head(embeddings), network.identity_head(embeddings))
+
+
+def test_a_hundred_thousand_identities_are_as_large_as_their_names(tmp_path: Path) -> None:
+    labels = tuple(f"identity-{number:06d}" for number in range(100_000))
+    network = filled(with_heads(None, 0), 100_000, 1)
+    save_model(tmp_path, network, card_with_heads(network, labels))
+    assert (tmp_path / "model.json").stat().st_size < 2 * sum(map(len, labels))
+    assert load_model(tmp_path)[1].identities == labels
+
+
+def test_a_folder_written_before_these_heads_were_there_still_loads(saved: Path) -> None:
+    expected = load_model(saved)[0](images())
+    card = json.loads((saved / "model.json").read_text())
+    for name in ("pair_head", "identities", "subcentres"):
+        del card[name]
+    (saved / "model.json").write_text(json.dumps(card))
+    network, found = load_model(saved)
+    assert torch.equal(network(images()), expected)
+    assert (network.pair_head, network.identity_head) == (None, None)
+    assert (found.pair_head, found.identities, found.subcentres) == (None, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"identities": ["a", "b"]},
+            r"Error\(s\) in loading .* Missing key\(s\) in state_dict: \"identity_head\.weight\"",
+        ),
+        (
+            {"pair_head": {"features": "product"}},
+            r"Error\(s\) in loading .* Missing key\(s\) in state_dict: \"pair_head\.logistic\.weight\"",
+        ),
+        ({"pair_head": {"features": "produkt"}}, "unknown feature of --pair-head 'produkt': did you mean 'product'"),
+        ({"pair_head": {"features": "product", "hidden": -1}}, "--pair-hidden -1: expected 0 "),
+    ],
+)
+def test_heads_that_the_card_names_and_the_weights_lack_are_refused(
+    saved: Path, changes: dict[str, Any], reason: str
+) -> None:
+    edit_card(saved, **changes)
+    place = re.escape(str(saved))
+    with pytest.raises(
+        ModelError, match=rf"^{place}: the weights do not fit model\.json \({reason}[^\n]*copy the fol"
+    ):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"pair_head": None}, r"Unexpected key\(s\) in state_dict: \"pair_head\."),
+        ({"pair_head": {"features": "product", "hidden": 6}}, r"size mismatch for pair_head\.logistic\.weight"),
+        ({"pair_head": {"features": "difference+chi-square"}}, r"Unexpected key\(s\).*\"pair_head\.residual\."),
+        ({"identities": None}, r"Unexpected key\(s\) in state_dict: \"identity_head\."),
+        ({"identities": ["a", "b"]}, r"size mismatch for identity_head\.weight"),
+        ({"subcentres": 2}, r"size mismatch for identity_head\.weight"),
+    ],
+)
+def test_heads_that_the_weights_hold_and_the_card_denies_are_refused(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    network = filled(with_heads(), 3, 1)
+    save_model(tmp_path, network, card_with_heads(network, ("a", "b", "c")))
+    edit_card(tmp_path, **changes)
+    with pytest.raises(ModelError, match=rf"the weights do not fit model\.json \(.*{reason}"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"identities": []}, "identities: Tuple should have at least 1 item"),
+        ({"subcentres": 0}, "subcentres: Input should be greater than or equal to 1"),
+        ({"pair_head": {"features": "product", "colour": 1}}, "pair_head.colour: Extra inputs are not permitted"),
+        ({"pair_head": {}}, "pair_head.features: Field required"),
+    ],
+)
+def test_a_card_with_impossible_heads_is_refused(saved: Path, changes: dict[str, Any], message: str) -> None:
+    edit_card(saved, **changes)
+    expected = re.escape(f"{saved / 'model.json'}: {message}")
+    with pytest.raises(ModelError, match=rf"^{expected}[^\n]*; the file was changed, copy the folder again$"):
+        load_model(saved)
+
+
+def test_a_card_that_does_not_describe_the_network_is_not_written(tmp_path: Path) -> None:
+    network = with_heads("product", 0)
+    with pytest.raises(ValueError, match=r"^the card's pair head is None, the network's features='product' hidden=0"):
+        save_model(tmp_path / "model", network, card_of(network))
+    filled(network, 3, 2)
+    with pytest.raises(ValueError, match=r"^identities and sub-centres: the card has None, the network \(3, 2\)$"):
+        save_model(tmp_path / "model", network, card_with_heads(network))
+    with pytest.raises(ValueError, match=r"the card has \(2, 2\), the network \(3, 2\)$"):
+        save_model(tmp_path / "model", network, card_with_heads(network, ("a", "b"), 2))
+    assert not (tmp_path / "model").exists()
 
 
 def test_only_the_weights_and_a_readable_card_are_written(saved: Path) -> None:

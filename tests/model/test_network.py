@@ -1,6 +1,7 @@
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from siamese.encoders import create_encoder
 from siamese.encoders.encoder import Encoder
 from siamese.errors import OptionError
 from siamese.model.network import SiameseNetwork
+from siamese.similarity import normalise, pair_similarity
 
 SIZE = (32, 32)
 # BatchNorm; attention with a class token, LayerNorm and loose dropout; BatchNorm in timm's own stages.
@@ -60,6 +62,64 @@ def test_embeddings_have_unit_length_and_the_width_of_the_head(encoder: str, hea
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(6))
     assert network.head_name == head
     assert network.input_spec is network.encoder.input_spec
+
+
+def test_projecting_the_encoders_features_is_embedding_the_images() -> None:
+    network = SiameseNetwork(small(), "mlp").eval()
+    assert torch.equal(network.project(network.encoder(images())), network(images()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_embeddings_have_unit_length_in_single_precision_whatever_the_head_computes_in(dtype: torch.dtype) -> None:
+    network = SiameseNetwork(small(), "linear", 200).eval()
+    features = torch.randn(6, 128)
+    network.head.to(dtype)
+    embeddings = network.project(features.to(dtype))
+    assert embeddings.dtype == torch.float32
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(6), rtol=0, atol=1e-6)
+    network.head.double()
+    assert network.project(features.double()).dtype == torch.float64
+
+
+def unit_rows(count: int, width: int) -> np.ndarray:
+    return normalise(np.random.default_rng(0).normal(size=(count, width)).astype(np.float32))
+
+
+def test_without_a_pair_head_embeddings_are_compared_by_their_cosine() -> None:
+    network = SiameseNetwork(small(), "linear", 5)
+    left, right = unit_rows(8, 5), unit_rows(8, 5)[::-1]
+    assert network.pair_head is None
+    np.testing.assert_array_equal(network.pair_similarity(left, right), pair_similarity(left, right))
+
+
+def test_with_a_pair_head_it_compares_them_and_belongs_to_the_network() -> None:
+    network = SiameseNetwork(small(), "linear", 5, pair_head="difference + product", pair_hidden=4, pair_dropout=0.25)
+    head = network.pair_head
+    assert head is not None
+    assert (head.name, head.hidden, head.dropout, head.embedding_dim) == ("difference+product", 4, 0.25, 5)
+    left, right = unit_rows(8, 5), unit_rows(8, 5)[::-1]
+    np.testing.assert_array_equal(network.pair_similarity(left, right), head.similarity(left, right))
+    assert not np.allclose(network.pair_similarity(left, right), pair_similarity(left, right), atol=0.05)
+    network.freeze("all")
+    trained = trained_names(network)
+    assert {f"pair_head.{name}" for name, _ in head.named_parameters()} <= trained
+    assert all(name.startswith(("head.", "pair_head.")) for name in trained)
+    assert network.train().pair_head.training  # type: ignore[union-attr]
+
+
+def test_a_pair_head_leaves_the_embeddings_as_they_are() -> None:
+    plain = SiameseNetwork(small(), "none").eval()
+    network = SiameseNetwork(plain.encoder, "none", pair_head="chi-square").eval()
+    assert torch.equal(network(images()), plain(images()))
+
+
+def test_a_pair_head_that_cannot_be_is_refused() -> None:
+    with pytest.raises(
+        OptionError, match=r"^unknown feature of --pair-head 'chisquare': did you mean 'chi-square'\?"
+    ):
+        SiameseNetwork(small(), pair_head="chisquare")
+    with pytest.raises(OptionError, match=r"^--pair-dropout 0\.5: a logistic regression has no hidden units"):
+        SiameseNetwork(small(), pair_head="product", pair_dropout=0.5)
 
 
 def test_embedding_is_the_head_on_the_encoders_features_normalised() -> None:

@@ -1,17 +1,18 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
+from torch import Tensor
 
-from siamese.errors import DataError, OptionError
+from siamese.images.augment import augmenter
 from siamese.images.input_spec import InputSpec
-from siamese.losses.batch import PairIndex, TripletIndex
-from siamese.losses.registry import parse_objective
-from siamese.training.batches import Batch, EpochBatches, Tuples, batch_index, index_tuples
+from siamese.losses.batch import PairIndex, QuadrupletIndex, TripletIndex
+from siamese.training.batches import Batch, EpochBatches, batch_index, epoch_loader
+from siamese.training.plans import IdentityPlan, Plan, Share, TuplePlan
+from siamese.training.sources import PixelSource, Views
+from siamese.training.tuples import Tuples
 
 SPEC = InputSpec(size=(8, 8), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), channels="BGR")
 IMAGES = 12
@@ -22,202 +23,163 @@ def pixels() -> NDArray[np.uint8]:
     return np.broadcast_to(np.arange(IMAGES, dtype=np.uint8)[:, None, None, None] * 20, (IMAGES, 8, 8, 3)).copy()
 
 
-def pairs(count: int = 50, seed: int = 0) -> Tuples:
-    rng = np.random.default_rng(seed)
-    return Tuples(rng.integers(0, IMAGES, (count, 2)), rng.random(count) < 0.5)
+def pair_plan(count: int = 50, size: int = 8) -> TuplePlan:
+    rng = np.random.default_rng(0)
+    return TuplePlan(Tuples(rng.integers(0, IMAGES, (count, 2)), rng.random(count) < 0.5), size)
 
 
-def triplets(count: int = 50) -> Tuples:
-    return Tuples(np.random.default_rng(0).integers(0, IMAGES, (count, 3)), None)
+def tuple_plan(width: int) -> TuplePlan:
+    return TuplePlan(Tuples(np.random.default_rng(0).integers(0, IMAGES, (50, width)), None), 8)
 
 
-def epoch(tuples: Tuples, **changes: Any) -> EpochBatches:
-    options: dict[str, Any] = {"augment": "none", "batch_size": 8, "seed": 0, "epoch": 0}
-    return EpochBatches(pixels(), tuples, SPEC, **(options | changes))
+def identity_plan() -> IdentityPlan:
+    return IdentityPlan(np.arange(IMAGES), np.arange(IMAGES) % 4, batch_size=6, images_per_identity=2)
 
 
-def all_batches(batches: EpochBatches) -> list[Batch]:
-    return [batches[number] for number in range(len(batches))]
+def batches_of(plan: Plan, *, augment: str = "none", seed: int = 0, epoch: int = 0, **options: Any) -> EpochBatches:
+    source = PixelSource(pixels(), SPEC, augmenter(augment), Views(seed, None))
+    return EpochBatches(plan, source, seed=seed, epoch=epoch, **options)
 
 
-def rows_of(images: torch.Tensor) -> NDArray[np.int64]:
+def rows_of(images: Tensor) -> NDArray[np.int64]:
     """Which rows of `pixels` the images of a batch are, read off their blue channel."""
     blue = images[:, 0, 0, 0].numpy() * SPEC.std[0] + SPEC.mean[0]
     return np.rint(blue * 255 / 20).astype(np.int64)
 
 
-def recovered(batches: EpochBatches) -> NDArray[np.int64]:
-    """The tuples of an epoch in its order, a label as the last column where there is one."""
+def tensors(batch: Batch) -> list[Tensor]:
+    known = (batch.inputs, batch.rows, *batch.columns, batch.same, batch.labels)
+    return [each for each in known if each is not None]
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(*pair) for pair in zip(tensors(one), tensors(other), strict=True))
+
+
+@pytest.mark.parametrize("plan", [pair_plan(), tuple_plan(3), tuple_plan(4), identity_plan()])
+def test_inputs_are_the_images_that_the_batch_names(plan: Plan) -> None:
+    batches = batches_of(plan)
+    for number in range(len(batches)):
+        batch = batches[number]
+        np.testing.assert_array_equal(rows_of(batch.inputs), batch.rows.numpy())
+
+
+def test_a_pair_reaches_the_loss_with_its_own_label() -> None:
+    rng = np.random.default_rng(0)
+    rows, same = rng.integers(0, IMAGES, (50, 2)), rng.random(50) < 0.5
+    batches = batches_of(TuplePlan(Tuples(rows, same), 8))
     found = []
-    for images, *columns in all_batches(batches):
-        rows = rows_of(images)
-        found.append(
-            np.stack(
-                [column.numpy() if column.is_floating_point() else rows[column.numpy()] for column in columns], axis=1
-            )
-        )
-    return np.concatenate(found).astype(np.int64)
+    for batch in (batches[number] for number in range(len(batches))):
+        index = batch_index(batch).tuples
+        assert isinstance(index, PairIndex)
+        images = rows_of(batch.inputs)
+        table = zip(images[index.left.numpy()], images[index.right.numpy()], index.same.tolist(), strict=True)
+        found += [(int(left), int(right), bool(label)) for left, right, label in table]
+    table = zip(rows, same, strict=True)
+    assert sorted(found) == sorted((int(left), int(right), bool(label)) for (left, right), label in table)
 
 
-def as_sorted(table: NDArray[np.int64]) -> NDArray[np.int64]:
-    return table[np.lexsort(table.T)]
+def test_tensors_have_the_types_that_losses_index_with() -> None:
+    batch = batches_of(pair_plan())[0]
+    assert batch.same is not None
+    types = (batch.inputs.dtype, batch.rows.dtype, *(each.dtype for each in batch.columns), batch.same.dtype)
+    assert types == (torch.float32, torch.int64, torch.int64, torch.int64, torch.float32)
+    assert batch.inputs.shape[1:] == (3, 8, 8)
+    assert batch.labels is None
+    labels = batches_of(identity_plan())[0].labels
+    assert labels is not None
+    assert labels.dtype == torch.int64
 
 
-def test_an_epoch_shows_every_pair_once_with_its_label() -> None:
-    tuples = pairs()
-    assert tuples.same is not None
-    expected = np.column_stack([tuples.rows, tuples.same])
-    np.testing.assert_array_equal(as_sorted(recovered(epoch(tuples))), as_sorted(expected))
+@pytest.mark.parametrize(("width", "kind"), [(3, TripletIndex), (4, QuadrupletIndex)])
+def test_triplets_and_quadruplets_index_the_embeddings_in_the_order_of_the_table(width: int, kind: type) -> None:
+    batch = batches_of(tuple_plan(width))[0]
+    index = batch_index(batch)
+    assert type(index.tuples) is kind
+    assert index.labels is None
+    names = ("anchor", "positive", "negative", "second_negative")[:width]
+    for name, column in zip(names, batch.columns, strict=True):
+        assert getattr(index.tuples, name) is column
 
 
-def test_an_epoch_shows_every_triplet_once() -> None:
-    tuples = triplets()
-    np.testing.assert_array_equal(as_sorted(recovered(epoch(tuples))), as_sorted(tuples.rows))
-
-
-def test_a_batch_holds_each_of_its_images_once() -> None:
-    for images, *columns in all_batches(epoch(pairs(), batch_size=20)):
-        rows = rows_of(images)
-        assert len(set(rows)) == len(rows)
-        used = torch.cat([columns[0], columns[1]])
-        assert set(used.tolist()) == set(range(len(images)))
-
-
-@pytest.mark.parametrize(("count", "size", "sizes"), [(50, 20, [20, 20, 10]), (40, 20, [20, 20]), (5, 32, [5])])
-def test_the_last_batch_holds_the_rest(count: int, size: int, sizes: list[int]) -> None:
-    batches = epoch(pairs(count), batch_size=size)
-    assert [len(batch[1]) for batch in all_batches(batches)] == sizes
-    assert len(batches) == len(sizes)
-
-
-def test_columns_have_the_types_that_losses_index_with() -> None:
-    images, left, right, same = epoch(pairs())[0]
-    assert (images.dtype, left.dtype, right.dtype, same.dtype) == (
-        torch.float32,
-        torch.int64,
-        torch.int64,
-        torch.float32,
-    )
-    assert images.shape[1:] == (3, 8, 8)
-    assert len(epoch(triplets())[0]) == 4
-    assert all(column.dtype == torch.int64 for column in epoch(triplets())[0][1:])
+def test_batches_of_identities_hold_labels_and_no_tuples() -> None:
+    batch = batches_of(identity_plan())[0]
+    index = batch_index(batch)
+    assert index.tuples is None
+    assert index.labels is not None
+    np.testing.assert_array_equal(index.labels.numpy(), batch.rows.numpy() % 4)
+    assert (batch.columns, batch.same) == ((), None)
 
 
 def test_without_augmentation_images_are_normalised_and_nothing_else() -> None:
     source = np.random.default_rng(0).integers(0, 256, (IMAGES, 8, 8, 3), dtype=np.uint8)
-    everything = Tuples(np.arange(IMAGES).reshape(-1, 2), np.ones(IMAGES // 2, bool))
-    batches = EpochBatches(source, everything, SPEC, augment="none", batch_size=99, seed=3, epoch=2)
-    np.testing.assert_array_equal(batches[0][0].numpy(), SPEC.normalise(source))
+    plan = TuplePlan(Tuples(np.arange(IMAGES).reshape(-1, 2), np.ones(IMAGES // 2, bool)), 99)
+    batches = EpochBatches(plan, PixelSource(source, SPEC, augmenter("none"), Views(3, None)), seed=3, epoch=2)
+    np.testing.assert_array_equal(batches[0].inputs.numpy(), SPEC.normalise(source))
 
 
 @pytest.mark.parametrize("augment", ["none", "light", "standard"])
-def test_seed_epoch_and_number_decide_a_batch_whatever_was_made_before(augment: str) -> None:
-    one, other = epoch(pairs(), augment=augment, epoch=4), epoch(pairs(), augment=augment, epoch=4)
-    for number in (3, 0, 5, 3):
-        for ours, theirs in zip(one[number], other[number], strict=True):
-            assert torch.equal(ours, theirs)
+@pytest.mark.parametrize("plan", [pair_plan(), identity_plan()])
+def test_seed_epoch_and_number_decide_a_batch_whatever_was_made_before(plan: Plan, augment: str) -> None:
+    one, other = (batches_of(plan, augment=augment, epoch=4) for _ in range(2))
+    last = len(one) - 1
+    other[last]
+    for number in (last, 0, 1):
+        assert equal(one[number], other[number])
 
 
-def test_workers_make_the_same_batches_as_the_main_process() -> None:
-    batches = epoch(pairs(30), augment="light")
-    loader = DataLoader(batches, batch_size=None, num_workers=2)
-    for ours, theirs in zip(all_batches(batches), loader, strict=True):
-        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
-
-
-@pytest.mark.parametrize("change", [{"epoch": 1}, {"seed": 1}])
-def test_epochs_and_seeds_differ_in_order_but_not_in_what_they_show(change: dict[str, int]) -> None:
-    first, second = recovered(epoch(pairs())), recovered(epoch(pairs(), **change))
-    assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(as_sorted(first), as_sorted(second))
-    assert not np.array_equal(first[:, :2], pairs().rows)
-
-
-def test_epochs_and_batches_are_augmented_differently() -> None:
-    source = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+def test_epochs_differ_in_their_views() -> None:
     # The same pair over and over, so that only the augmentation can differ.
-    tuples = Tuples(np.tile([0, 1], (12, 1)), np.ones(12, bool))
+    source = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    plan = TuplePlan(Tuples(np.tile([0, 1], (12, 1)), np.ones(12, bool)), 1)
 
-    def seen(number: int, of_epoch: int) -> bytes:
-        batches = EpochBatches(source, tuples, SPEC, augment="light", batch_size=1, seed=0, epoch=of_epoch)
-        return batches[number][0].numpy().tobytes()
+    def seen(epoch: int) -> list[bytes]:
+        batches = EpochBatches(
+            plan, PixelSource(source, SPEC, augmenter("light"), Views(0, None)), seed=0, epoch=epoch
+        )
+        return [batches[number].inputs.numpy().tobytes() for number in range(12)]
 
-    assert len({seen(number, 0) for number in range(12)}) > 6
-    assert [seen(number, 0) for number in range(12)] != [seen(number, 1) for number in range(12)]
+    assert len(set(seen(0))) > 6
+    assert seen(0) != seen(1)
 
 
 def test_augmentation_changes_the_images_but_not_which_belong_together() -> None:
-    augmented, plain = epoch(pairs(), augment="standard")[0], epoch(pairs())[0]
-    assert augmented[0].shape == plain[0].shape
-    assert not torch.equal(augmented[0], plain[0])
-    for ours, theirs in zip(augmented[1:], plain[1:], strict=True):
-        assert torch.equal(ours, theirs)
+    augmented, plain = batches_of(pair_plan(), augment="standard")[0], batches_of(pair_plan())[0]
+    assert augmented.inputs.shape == plain.inputs.shape
+    assert not torch.equal(augmented.inputs, plain.inputs)
+    assert all(torch.equal(*pair) for pair in zip(tensors(augmented)[1:], tensors(plain)[1:], strict=True))
 
 
-def test_unknown_augmentation_is_refused_before_the_first_batch() -> None:
-    with pytest.raises(OptionError, match=r"^unknown augmentation 'lite': did you mean 'light'\?"):
-        epoch(pairs(), augment="lite")
+def test_the_shares_of_two_processes_show_the_pixels_of_the_whole_batch() -> None:
+    whole = batches_of(pair_plan(), augment="standard")[2]
+    parts = [batches_of(pair_plan(), augment="standard", share=Share(rank, 2))[2] for rank in range(2)]
+    of_row = {int(row): image for part in parts for row, image in zip(part.rows, part.inputs, strict=True)}
+    assert set(of_row) == set(whole.rows.tolist())
+    for row, image in zip(whole.rows.tolist(), whole.inputs, strict=True):
+        assert torch.equal(of_row[row], image)
 
 
-def test_pairs_become_rows_of_the_images() -> None:
-    frame = pd.DataFrame({"left": ["b", "a", "c"], "right": ["a", "c", "b"], "same": [True, False, True]})
-    tuples = index_tuples(frame.astype({"same": "boolean"}), ["a", "b", "c"], np.ones(3, bool))
-    np.testing.assert_array_equal(tuples.rows, [[1, 0], [0, 2], [2, 1]])
-    assert tuples.rows.dtype == np.int64
-    assert tuples.same is not None
-    assert (tuples.same.dtype, tuples.same.tolist()) == (np.dtype(bool), [True, False, True])
-    assert len(tuples) == 3
+def test_an_empty_share_of_a_batch_encodes_one_image_that_does_not_count() -> None:
+    plan = pair_plan(count=9, size=8)  # the last batch is a single pair
+    batch = batches_of(plan, share=Share(1, 2))[1]
+    assert batch.inputs.shape == (1, 3, 8, 8)
+    assert len(batch.rows) == 0
+    assert [len(column) for column in batch.columns] == [0, 0]
+    assert batch.same is not None
+    assert len(batch.same) == 0
 
 
-def test_triplets_become_rows_of_the_images_and_have_no_labels() -> None:
-    frame = pd.DataFrame({"anchor": ["c"], "positive": ["b"], "negative": ["a"], "anchor_identity": ["x"]})
-    tuples = index_tuples(frame, ["a", "b", "c"], np.ones(3, bool))
-    np.testing.assert_array_equal(tuples.rows, [[2, 1, 0]])
-    assert tuples.same is None
+def test_workers_make_the_same_batches_as_the_main_process() -> None:
+    batches = batches_of(pair_plan(30), augment="light")
+    found = list(epoch_loader(batches, workers=2))
+    assert len(found) == len(batches) == 4
+    assert all(equal(batches[number], batch) for number, batch in enumerate(found))
 
 
-def test_rows_that_name_an_unusable_or_unknown_image_are_left_out() -> None:
-    frame = pd.DataFrame(
-        {
-            "left": ["a", "b", "a", "d", "z", "a"],
-            "right": ["b", "c", "d", "a", "a", "z"],
-            "same": [True, False, False, True, True, True],
-        }
-    )
-    tuples = index_tuples(frame, ["a", "b", "c", "d"], np.array([True, True, False, True]))
-    np.testing.assert_array_equal(tuples.rows, [[0, 1], [0, 3], [3, 0]])
-    assert tuples.same is not None
-    assert tuples.same.tolist() == [True, False, True]
-
-
-def test_a_table_of_which_nothing_is_left_is_refused() -> None:
-    frame = pd.DataFrame({"left": ["a", "a"], "right": ["b", "b"], "same": [True, False]})
-    message = r"^none of 2 rows is left: every one names an image that cannot be used$"
-    with pytest.raises(DataError, match=message):
-        index_tuples(frame, ["a", "b"], np.array([True, False]))
-
-
-def test_pairs_index_the_embeddings_as_they_are() -> None:
-    columns = (torch.tensor([0, 1]), torch.tensor([2, 0]), torch.tensor([1.0, 0.0]))
-    index = batch_index(PairIndex, columns)
-    assert isinstance(index, PairIndex)
-    assert (index.left, index.right, index.same) == columns
-
-
-def test_triplets_index_the_embeddings_as_they_are_for_a_loss_on_triplets() -> None:
-    columns = (torch.tensor([0, 1]), torch.tensor([2, 0]), torch.tensor([3, 3]))
-    index = batch_index(TripletIndex, columns)
-    assert isinstance(index, TripletIndex)
-    assert (index.anchor, index.positive, index.negative) == columns
-
-
-def test_a_triplet_serves_a_loss_on_pairs_as_a_genuine_and_an_impostor_pair() -> None:
-    columns = (torch.tensor([0, 1]), torch.tensor([2, 0]), torch.tensor([3, 3]))
-    index = batch_index(PairIndex, columns)
-    assert isinstance(index, PairIndex)
-    together = list(zip(index.left.tolist(), index.right.tolist(), index.same.tolist(), strict=True))
-    assert together == [(0, 2, 1.0), (1, 0, 1.0), (0, 3, 0.0), (1, 3, 0.0)]
-    embeddings = torch.nn.functional.normalize(torch.randn(4, 3), dim=1)
-    squared = [(embeddings[left] - embeddings[right]).square().sum() for left, right, _ in together]
-    expected = (squared[0] + squared[1] + sum((2 - each.sqrt()) ** 2 for each in squared[2:])) / 4
-    torch.testing.assert_close(parse_objective("contrastive+margin=2")(embeddings, index), expected)
+def test_an_epoch_goes_on_at_any_batch_and_stays_as_long() -> None:
+    batches = batches_of(pair_plan(), augment="light")
+    loader = epoch_loader(batches, start=3)
+    assert len(loader) == len(batches) == 7
+    found = list(loader)
+    assert len(found) == 4
+    assert all(equal(batches[number], batch) for number, batch in enumerate(found, start=3))

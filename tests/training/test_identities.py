@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from siamese.config import TrainConfig, make_train_config
-from siamese.errors import DataError, PairFileError
+from siamese.errors import DataError
 from siamese.pairing.formats import read_pairs
 from siamese.pairing.table import unique_images
 from siamese.training.identities import identities_of
@@ -55,7 +55,7 @@ def test_pairs_alone_are_closed_into_identities(tmp_path: Path, caplog: pytest.L
 def test_a_pair_file_alone_is_enough_to_train(tmp_path: Path, as_data: bool) -> None:
     root, pairs = flat(tmp_path, 20)
     configuration = config(pairs) if as_data else config(root, pairs=pairs)
-    run = prepare_pairs(configuration, triplets=False, folder=tmp_path / "run")
+    run = prepare_pairs(configuration, kind="pairs", folder=tmp_path / "run")
     assert run.root == root
     assert set(unique_images(run.train)).isdisjoint(unique_images(run.val))
     who = {f"{number:04}.png": number // 3 for number in range(60)}
@@ -134,7 +134,7 @@ def split_folders(tmp_path: Path, shared: int) -> Path:
 
 def test_the_validation_people_of_a_layout_validate(tmp_path: Path) -> None:
     root = split_folders(tmp_path, shared=0)
-    run = prepare_pairs(config(root), triplets=False, folder=tmp_path / "run")
+    run = prepare_pairs(config(root), kind="pairs", folder=tmp_path / "run")
     assert {path.split("/")[0] for path in unique_images(run.train)} == {"train"}
     assert {path.split("/")[1] for path in unique_images(run.val)} == {"p10", "p11", "p12", "p13"}
 
@@ -142,18 +142,8 @@ def test_the_validation_people_of_a_layout_validate(tmp_path: Path) -> None:
 def test_validation_people_that_are_trained_on_do_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = split_folders(tmp_path, shared=3)
     with caplog.at_level(logging.WARNING, logger="siamese"):
-        run = prepare_pairs(config(root, val_share=0.3), triplets=False, folder=tmp_path / "run")
+        run = prepare_pairs(config(root, val_share=0.3), kind="pairs", folder=tmp_path / "run")
     people = [{path.split("/")[1] for path in unique_images(table)} for table in (run.train, run.val)]
     assert people[0].isdisjoint(people[1])
     assert not any(path.startswith("test/") for table in (run.train, run.val) for path in unique_images(table))
     assert any(message.startswith("3 of 4 identities of the validation split") for message in caplog.messages)
-
-
-def test_quadruplets_are_named_as_what_no_loss_learns_from(tmp_path: Path) -> None:
-    root = images(tmp_path / "data", *(f"{who}/{image}.png" for who in "abc" for image in range(2)))
-    given = tmp_path / "q.csv"
-    given.write_text("anchor,positive,negative,negative2\na/0.png,a/1.png,b/0.png,c/0.png\n", encoding="utf-8")
-    with pytest.raises(
-        PairFileError, match=r"holds quadruplets, and no loss learns from them yet; give pairs or triplets$"
-    ):
-        prepare_pairs(config(root, pairs=given, loss="triplet"), triplets=True, folder=tmp_path / "run")
