@@ -22,13 +22,13 @@ from siamese.evaluation import metrics
 from siamese.heads.projection import create_head
 from siamese.images.catalog import read_catalog
 from siamese.inference.verifier import Verifier
-from siamese.losses.batch import TripletIndex
+from siamese.losses.batch import BatchIndex, PairIndex, TripletIndex
+from siamese.losses.loss import LossSize
 from siamese.losses.registry import parse_objective
 from siamese.pairing.formats import read_pairs
 from siamese.pairing.sampling import sample_pairs, sample_triplets
 from siamese.pairing.splits import split_identities
 from siamese.pairing.table import unique_images
-from siamese.training.batches import batch_index
 from siamese.training.pairs import sample_validation_pairs
 
 
@@ -94,10 +94,11 @@ def figures(data: Data, head: nn.Module) -> tuple[float, float, float]:
 def run(data: Data, name: str, loss: str, ratio: tuple[int, int], seed: int) -> list[tuple[float, float, float]]:
     torch.manual_seed(seed)
     width = data.features.shape[1]
-    objective = parse_objective(loss)
+    spec = parse_objective(loss)
+    objective = spec.build(LossSize(width, 0))
     head = TrainedIdentity(width) if name == "trained-identity" else create_head(name, width)
     count = len(data.train)
-    if objective.needs is TripletIndex:
+    if spec.needs == {"triplets"}:
         table = sample_triplets(data.train, num_triplets=count, seed=seed)
         columns = data.rows(table, "anchor", "positive", "negative")
     else:
@@ -110,10 +111,10 @@ def run(data: Data, name: str, loss: str, ratio: tuple[int, int], seed: int) -> 
     for _ in range(EPOCHS):
         for chosen in torch.randperm(count).split(BATCH):
             unique, inverse = torch.unique(torch.stack([column[chosen] for column in columns]), return_inverse=True)
-            index = (*inverse, same[chosen]) if same is not None else tuple(inverse)
+            index = TripletIndex(*inverse) if same is None else PairIndex(*inverse, same[chosen])
             embeddings = F.normalize(head(data.features[unique]), dim=1)
             optimiser.zero_grad()
-            objective(embeddings, batch_index(objective.needs, index)).backward()
+            objective(embeddings, BatchIndex(index)).total.backward()
             optimiser.step()
             schedule.step()
         history.append(figures(data, head))

@@ -24,12 +24,17 @@ from torch.utils.data import DataLoader
 from siamese.demo.folder import write_identities
 from siamese.device import keep_freed_memory
 from siamese.encoders.registry import create_encoder
+from siamese.images.augment import augmenter
 from siamese.images.cache import PixelCache
 from siamese.images.loader import ImageLoader
 from siamese.images.pixel_store import open_pixel_store
+from siamese.losses.loss import LossSize
 from siamese.losses.registry import parse_objective
 from siamese.model.network import SiameseNetwork
-from siamese.training.batches import Batch, EpochBatches, Tuples, batch_index
+from siamese.training.batches import Batch, EpochBatches, batch_index
+from siamese.training.plans import TuplePlan
+from siamese.training.sources import PixelSource, Views
+from siamese.training.tuples import Tuples
 
 CORES, BATCH_SIZE, SIDE, MOST = 2, 32, 112, 600
 
@@ -52,13 +57,12 @@ def cached(root: Path, home: Path, loader: ImageLoader) -> tuple[PixelCache, flo
 
 
 def trainer(network: SiameseNetwork) -> Callable[[Batch], None]:
-    objective = parse_objective("contrastive")
+    objective = parse_objective("contrastive").build(LossSize(network.embedding_dim, 0))
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
 
     def step(batch: Batch) -> None:
-        images, *columns = batch
         optimiser.zero_grad()
-        objective(network(images), batch_index(objective.needs, tuple(columns))).backward()
+        objective(network(batch.inputs), batch_index(batch)).total.backward()
         optimiser.step()
 
     return step
@@ -83,7 +87,7 @@ def measure(
             step(batch)
             spent[0] += middle - started
             spent[1] += time.perf_counter() - middle
-            seen += len(batch[0])
+            seen += len(batch.rows)
         whole.append(spent[0])
         alone.append(spent[1])
         images.append(seen)
@@ -114,16 +118,9 @@ def main() -> None:
             f"{len(cache.pixels)} images: {cold:.2f} s to decode them into the cache, {warm:.2f} s to open it again"
         )
         tuples = random_pairs(len(cache.pixels), BATCH_SIZE * options.steps)
-        epochs = (
-            EpochBatches(
-                *(cache.pixels, tuples, network.input_spec),
-                augment="standard",
-                batch_size=BATCH_SIZE,
-                seed=0,
-                epoch=epoch,
-            )
-            for epoch in range(options.rounds + 1)
-        )
+        plan = TuplePlan(tuples, BATCH_SIZE)
+        source = PixelSource(cache.pixels, network.input_spec, augmenter("standard"), Views(0, None))
+        epochs = (EpochBatches(plan, source, seed=0, epoch=epoch) for epoch in range(options.rounds + 1))
         step = trainer(network)
         measure(step, epochs, 1)  # warms up
         whole, alone, images = measure(step, epochs, options.rounds)
