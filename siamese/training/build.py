@@ -23,7 +23,7 @@ def build_network(encoder: Encoder, config: TrainConfig) -> SiameseNetwork:
     Raises:
         OptionError: a head or a number of stages that is not possible, or nothing left to train.
     """
-    head = config.head or default_head(encoder, config)
+    head = config.head or default_head(encoder)
     network = SiameseNetwork(
         encoder,
         head,
@@ -46,7 +46,7 @@ def build_network(encoder: Encoder, config: TrainConfig) -> SiameseNetwork:
     return network
 
 
-def default_head(encoder: Encoder, config: TrainConfig) -> str:
+def default_head(encoder: Encoder) -> str:
     """The projection head where none is named."""
     return "identity-start" if is_verifier(encoder) else "mlp"
 
