@@ -2,8 +2,6 @@
 
 import importlib.metadata
 
-import numpy as np
-
 import siamese
 from siamese.config import TrainConfig
 from siamese.model.folder import ModelCard, TrainingCard, describe_encoder, describe_pair_head
@@ -27,7 +25,7 @@ def describe_model(config: TrainConfig, best: SiameseNetwork, keeper: BestKeeper
         baseline=keeper.figures(0),
         best=keeper.figures(keeper.best_epoch),
         best_epoch=keeper.best_epoch,
-        images=len(np.unique(data.rows)),
+        images=len(data.rows),
         tuples=data.size,
         versions={
             "siamese": siamese.__version__,
