@@ -155,8 +155,10 @@ class TrackSteps(Callback):
     def on_before_optimizer_step(self, trainer: lightning.Trainer, pl_module: Any, optimizer: Any) -> None:
         """The gradients are whole and unscaled, and not clipped yet; the rate is that of this update."""
         groups = optimizer.param_groups  # the heads' first
-        norm = gradient_norm([each for group in groups for each in group["params"]])
-        self._of_update = {"lr": groups[0]["lr"], "grad_norm": norm}
+        left = [each for group in groups for each in group["params"] if each.grad is not None]
+        self._of_update = {"lr": groups[0]["lr"]}
+        if left:  # of a batch that was left out for its numbers there is no norm, and 0 would be a lie
+            self._of_update["grad_norm"] = gradient_norm(left)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

@@ -161,6 +161,9 @@ def test_numbers_that_are_not_finite_never_reach_the_weights(
     assert outcome.code == 0, outcome.err
     assert outcome.json["events"]["nonfinite"] >= 1
     assert "is not finite" in outcome.err
+    norms = pd.read_csv(tmp_path / "m/run/steps.csv")["grad_norm"]
+    assert norms.isna().any(), "a batch that was left out has no norm"
+    assert (norms.dropna() > 0).all()
     assert outcome.json["best"]["epoch"] == 0
 
 
