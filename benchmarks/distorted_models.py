@@ -124,7 +124,7 @@ def main() -> None:
     pixels, own = (loader.load([options.crops / path for path in each.paths])[0] for each in (pairs, tuning))
     vectors = embed_pixels(encoder.network, own)
     tuned = encoder.similarity(vectors[tuning.left], vectors[tuning.right])
-    threshold = metrics.bagged_accuracy_threshold(tuned, tuning.same)
+    threshold = metrics.smoothed_accuracy_threshold(tuned, tuning.same)
     untouched = Reading(encoder, pairs, pixels)
     accuracy = metrics.accuracy_at(untouched.scores["clean"][0], pairs.same, threshold)
     report("untouched", untouched, untouched, pairs, accuracy)

@@ -134,7 +134,7 @@ class Data:
 
     def figures(self, head: nn.Module) -> Figures:
         held_out, clean = embedded(head, self.held_out), embedded(head, self.clean)
-        threshold = metrics.bagged_accuracy_threshold(
+        threshold = metrics.smoothed_accuracy_threshold(
             self.validation.scores(held_out, held_out), self.validation.same
         )
         one, both = zip(*(self.damage(head, damaged) for damaged in self.damaged), strict=True)

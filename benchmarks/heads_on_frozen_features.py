@@ -87,7 +87,7 @@ class Data:
 
 def figures(data: Data, head: nn.Module) -> tuple[float, float, float]:
     val, test = data.scores(head, "val"), data.scores(head, "test")
-    threshold = metrics.bagged_accuracy_threshold(*val)
+    threshold = metrics.smoothed_accuracy_threshold(*val)
     return metrics.auc(*val), metrics.auc(*test), metrics.accuracy_at(*test, threshold)
 
 

@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter1d  # type: ignore[import-untyped]
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from siamese.errors import DataError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+# Of the grid on which distributions of scores are smoothed.
+_CELLS = 4096
 
 
 class Roc(NamedTuple):
@@ -118,30 +122,40 @@ def best_accuracy_threshold(scores: ArrayLike, same: ArrayLike, *, balanced: boo
     return _best_cut(ordered, kinds, _weights(kinds, balanced=balanced))
 
 
-def bagged_accuracy_threshold(scores: ArrayLike, same: ArrayLike, resamples: int = 100) -> float:
-    """The threshold of highest balanced accuracy, averaged over bootstrap resamples of the pairs of either kind.
+def smoothed_accuracy_threshold(scores: ArrayLike, same: ArrayLike) -> float:
+    """The threshold of highest balanced accuracy when both distributions of scores are smoothed.
 
     The best threshold of one sample jumps with every pair near it: it converges with the cube root of the number of
-    pairs alone (Kim and Pollard, "Cube root asymptotics", 1990). Averaging over resamples (Breiman, "Bagging
-    predictors", 1996) steadies it. The resamples are the same at every call.
+    pairs alone (Kim and Pollard, "Cube root asymptotics", 1990). With steps smoothed by a normal kernel it converges
+    nearly as fast as a mean (Horowitz, "A smoothed maximum score estimator", 1992). The kernel is as wide as
+    normal scores want it, 1.06 s n^(-1/5) for n pairs of a kind whose scores spread by s, the smaller one of standard
+    deviation and interquartile range / 1.349 (Silverman, "Density Estimation", 1986, equations 3.28 and 3.29).
+
+    Scores are counted on a grid of 4,096 cells between the lowest and the highest, so that time and memory are
+    linear in the number of pairs; among equally good thresholds the middle one is taken.
 
     Args:
         scores: similarities.
         same: labels.
-        resamples: how many.
     """
-    ordered, kinds = _sorted(scores, same)
-    rng = np.random.default_rng(0)
-    weights, drawn = _weights(kinds, balanced=True), np.empty(len(kinds), np.int64)
-    cuts = np.empty(resamples)
-    for number in range(resamples):
-        for kind in (True, False):
-            members = np.flatnonzero(kinds == kind)
-            chosen = rng.integers(0, len(members), len(members))
-            drawn[members] = np.bincount(chosen, minlength=len(members))
-        there = drawn > 0
-        cuts[number] = _best_cut(ordered[there], kinds[there], (weights * drawn)[there])
-    return float(cuts.mean())
+    values, labels = check_scores(scores, same)
+    low, high = float(values.min()), float(values.max())
+    if not low < high:
+        return low
+    below_genuine, below_impostor = (_smoothed_share_below(values[kind], low, high) for kind in (labels, ~labels))
+    merit = below_impostor - below_genuine
+    best = np.flatnonzero(merit >= merit.max() - 1e-9)
+    return low + (high - low) * float(best[len(best) // 2]) / _CELLS
+
+
+def _smoothed_share_below(values: Floats, low: float, high: float) -> Floats:
+    """Share of smoothed scores below the edges of the grid's cells, shape (cells + 1,)."""
+    spread = min(values.std(), float(np.subtract(*np.percentile(values, (75, 25)))) / 1.349)
+    width = 1.06 * spread * len(values) ** -0.2 / (high - low) * _CELLS
+    counts = np.histogram(values, _CELLS, (low, high))[0] / len(values)
+    # What would be smoothed across an end of the grid is reflected into it: the share below the upper end is 1.
+    smoothed = gaussian_filter1d(counts, width, mode="reflect") if width > 0 else counts
+    return np.concatenate(([0.0], np.cumsum(smoothed)))
 
 
 def _sorted(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Bools]:

@@ -47,7 +47,7 @@ def fit_operating_points(scores: ArrayLike, same: ArrayLike, split: str) -> tupl
     """
     values, labels = metrics.check_scores(scores, same)
     thresholds = {
-        "accuracy": metrics.bagged_accuracy_threshold(values, labels),
+        "accuracy": metrics.smoothed_accuracy_threshold(values, labels),
         "eer": metrics.eer_point(values, labels)[1],
         **{f"far={far:g}": metrics.threshold_at_far(values, labels, far) for far in FARS},
     }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from siamese.atomic import atomic_path, write_text
 from siamese.errors import DataError, OptionError, PairFileError, unknown_name
-from siamese.evaluation.metrics import bagged_accuracy_threshold
+from siamese.evaluation.metrics import smoothed_accuracy_threshold
 from siamese.evaluation.operating_points import choose_operating_point
 from siamese.evaluation.protocols import (
     Measurement,
@@ -135,7 +135,7 @@ def _fit_on(verifier: Verifier, pairs: Path, root: Path | None, same_label: str 
         scored = score_pairs(verifier, frame, base, str(pairs))
     _report_failures(scored)
     kept = scored.scored
-    threshold = bagged_accuracy_threshold(scored.scores[kept], frame["same"].to_numpy(dtype=bool)[kept])
+    threshold = smoothed_accuracy_threshold(scored.scores[kept], frame["same"].to_numpy(dtype=bool)[kept])
     if not math.isfinite(threshold):
         raise DataError(f"{pairs}: no threshold separates anything")
     return threshold

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score, roc_curve
 
 from siamese.errors import DataError
@@ -175,21 +177,63 @@ def two_normals(genuine: int, impostor: int, seed: int) -> tuple[np.ndarray, np.
 
 
 @pytest.mark.parametrize(("genuine", "impostor"), [(200, 200), (200, 2000), (2000, 200)])
-def test_the_bagged_threshold_is_steadier_than_the_best_of_one_sample(genuine: int, impostor: int) -> None:
+def test_the_smoothed_threshold_is_steadier_than_the_best_of_one_sample(genuine: int, impostor: int) -> None:
     samples = [two_normals(genuine, impostor, seed) for seed in range(30)]
-    bagged = np.array([metrics.bagged_accuracy_threshold(*sample) for sample in samples])
+    smoothed = np.array([metrics.smoothed_accuracy_threshold(*sample) for sample in samples])
     plain = np.array([metrics.best_accuracy_threshold(*sample, balanced=True) for sample in samples])
-    assert abs(bagged.mean() - 0.3) < 0.015
-    assert bagged.std() < 0.8 * plain.std()
+    assert abs(smoothed.mean() - 0.3) < 0.015
+    assert smoothed.std() < 0.65 * plain.std()
 
 
-def test_the_bagged_threshold_is_the_same_at_every_call_and_in_any_order() -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_the_smoothed_threshold_is_best_between_the_kernel_distributions_of_both_kinds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    same = np.arange(700) < 200
+    scores = np.where(same, 1 - rng.gamma(2, 0.2, 700), rng.normal(0, 0.2, 700))
+
+    def kernel_accuracy(threshold: float) -> float:
+        shares = []
+        for kind in (same, ~same):
+            values = scores[kind]
+            spread = min(values.std(), (np.percentile(values, 75) - np.percentile(values, 25)) / 1.349)
+            shares.append(norm.cdf(threshold, values, 1.06 * spread * len(values) ** -0.2).mean())
+        return float(shares[1] - shares[0])
+
+    found = metrics.smoothed_accuracy_threshold(scores, same)
+    best = minimize_scalar(lambda each: -kernel_accuracy(each), bounds=(0.1, 0.9), method="bounded")
+    assert found == pytest.approx(best.x, abs=2 * np.ptp(scores) / 4096)
+
+
+def test_the_smoothed_threshold_converges_to_where_the_densities_cross() -> None:
+    same = np.arange(400_000) < 100_000
+    scores = np.random.default_rng(0).normal(np.where(same, 1.0, 0.0), np.where(same, 0.5, 0.25))
+    # exp(-8 x^2) / 0.25 = exp(-2 (x - 1)^2) / 0.5: 6 x^2 + 4 x - 2 - ln 2 = 0
+    crossing = (-4 + np.sqrt(16 + 24 * (2 + np.log(2)))) / 12
+    assert metrics.smoothed_accuracy_threshold(scores, same) == pytest.approx(crossing, abs=0.01)
+
+
+def test_the_smoothed_threshold_moves_with_the_scores_and_not_with_their_order() -> None:
     scores, same = two_normals(60, 90, 0)
     order = np.random.default_rng(1).permutation(len(same))
-    assert metrics.bagged_accuracy_threshold(scores, same) == metrics.bagged_accuracy_threshold(scores, same)
-    assert metrics.bagged_accuracy_threshold(scores[order], same[order]) == metrics.bagged_accuracy_threshold(
-        scores, same
+    threshold = metrics.smoothed_accuracy_threshold(scores, same)
+    assert metrics.smoothed_accuracy_threshold(scores[order], same[order]) == pytest.approx(threshold)
+    assert metrics.smoothed_accuracy_threshold(7 * scores - 3, same) == pytest.approx(7 * threshold - 3)
+
+
+@pytest.mark.parametrize(
+    ("genuine", "impostor"),
+    [([0.9], [0.1]), ([1.0] * 50, [-0.2, 0.1, 0.3, 0.3]), ([0.8, 0.81, 0.9], [0.2, 0.1]), ([1.0] * 9, [0.0] * 9)],
+    ids=["one-of-each", "saturated", "few", "both-saturated"],
+)
+def test_the_smoothed_threshold_separates_what_is_separable(genuine: list[float], impostor: list[float]) -> None:
+    threshold = metrics.smoothed_accuracy_threshold(
+        [*genuine, *impostor], [True] * len(genuine) + [False] * len(impostor)
     )
+    assert max(impostor) < threshold <= min(genuine)
+
+
+def test_the_smoothed_threshold_of_equal_scores_is_their_value() -> None:
+    assert metrics.smoothed_accuracy_threshold([0.4, 0.4, 0.4], [True, False, False]) == 0.4
 
 
 def test_best_accuracy_threshold_separates_neighbouring_floating_point_numbers() -> None:

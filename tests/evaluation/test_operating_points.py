@@ -21,7 +21,7 @@ def test_points_are_the_fitted_thresholds_with_the_rates_they_give() -> None:
     points = fit_operating_points(scores, same, "validation")
     assert [point.name for point in points] == ["accuracy", "eer", "far=0.1", "far=0.01"]
     by_name = {point.name: point for point in points}
-    assert by_name["accuracy"].threshold == metrics.bagged_accuracy_threshold(scores, same)
+    assert by_name["accuracy"].threshold == metrics.smoothed_accuracy_threshold(scores, same)
     assert by_name["eer"].threshold == metrics.eer_point(scores, same)[1]
     assert by_name["far=0.01"].threshold == metrics.threshold_at_far(scores, same, 0.01)
     for point in points:
