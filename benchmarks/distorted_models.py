@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from siamese.device import keep_freed_memory
 from siamese.evaluation import metrics
 from siamese.evaluation.operating_points import choose_operating_point
+from siamese.evaluation.thresholds import smoothed_accuracy_threshold
 from siamese.images.augment import view_seeds
 from siamese.images.distortion import distort
 from siamese.images.loader import ImageLoader
@@ -124,7 +125,7 @@ def main() -> None:
     pixels, own = (loader.load([options.crops / path for path in each.paths])[0] for each in (pairs, tuning))
     vectors = embed_pixels(encoder.network, own)
     tuned = encoder.similarity(vectors[tuning.left], vectors[tuning.right])
-    threshold = metrics.smoothed_accuracy_threshold(tuned, tuning.same)
+    threshold = smoothed_accuracy_threshold(tuned, tuning.same)
     untouched = Reading(encoder, pairs, pixels)
     accuracy = metrics.accuracy_at(untouched.scores["clean"][0], pairs.same, threshold)
     report("untouched", untouched, untouched, pairs, accuracy)

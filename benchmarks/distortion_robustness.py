@@ -24,6 +24,7 @@ from torch import nn
 
 from siamese.device import keep_freed_memory
 from siamese.evaluation import metrics
+from siamese.evaluation.thresholds import smoothed_accuracy_threshold
 from siamese.heads.projection import create_head
 from siamese.images.augment import augmenter, view_seeds
 from siamese.images.catalog import read_catalog
@@ -134,7 +135,7 @@ class Data:
 
     def figures(self, head: nn.Module) -> Figures:
         held_out, clean = embedded(head, self.held_out), embedded(head, self.clean)
-        threshold = metrics.smoothed_accuracy_threshold(
+        threshold = smoothed_accuracy_threshold(
             self.validation.scores(held_out, held_out), self.validation.same
         )
         one, both = zip(*(self.damage(head, damaged) for damaged in self.damaged), strict=True)

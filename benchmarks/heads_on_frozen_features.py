@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from siamese.device import keep_freed_memory
 from siamese.evaluation import metrics
+from siamese.evaluation.thresholds import smoothed_accuracy_threshold
 from siamese.heads.projection import create_head
 from siamese.images.catalog import read_catalog
 from siamese.inference.verifier import Verifier
@@ -87,7 +88,7 @@ class Data:
 
 def figures(data: Data, head: nn.Module) -> tuple[float, float, float]:
     val, test = data.scores(head, "val"), data.scores(head, "test")
-    threshold = metrics.smoothed_accuracy_threshold(*val)
+    threshold = smoothed_accuracy_threshold(*val)
     return metrics.auc(*val), metrics.auc(*test), metrics.accuracy_at(*test, threshold)
 
 

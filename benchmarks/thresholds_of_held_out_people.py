@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from siamese.device import keep_freed_memory
 from siamese.evaluation import metrics
+from siamese.evaluation.thresholds import best_accuracy_threshold, smoothed_accuracy_threshold
 from siamese.images.catalog import read_catalog
 from siamese.inference.verifier import Verifier
 from siamese.pairing.sampling import sample_pairs
@@ -51,11 +52,11 @@ def main() -> None:
         made = features.scores(sample_validation_pairs(held_out, seed))
         tested = features.scores(sample_pairs(others, num_pairs=TESTED, seed=seed))
         thresholds = (
-            metrics.best_accuracy_threshold(*even),
-            metrics.best_accuracy_threshold(*made, balanced=True),
-            metrics.smoothed_accuracy_threshold(*made),
+            best_accuracy_threshold(*even),
+            best_accuracy_threshold(*made, balanced=True),
+            smoothed_accuracy_threshold(*made),
         )
-        best = metrics.accuracy_at(*tested, metrics.best_accuracy_threshold(*tested))
+        best = metrics.accuracy_at(*tested, best_accuracy_threshold(*tested))
         found.append(
             [*thresholds, *(best - metrics.accuracy_at(*tested, threshold) for threshold in thresholds), best]
         )

@@ -2,62 +2,107 @@
 
 Everywhere `scores` has shape (N,), higher meaning more similar, and `same` has shape (N,), true for genuine pairs.
 A pair is accepted when its score is at least the threshold. FAR is the share of impostor pairs accepted, TAR the
-share of genuine pairs accepted, FRR = 1 - TAR (ISO/IEC 19795-1).
+share of genuine pairs accepted, FRR = 1 - TAR (ISO/IEC 19795-1). Who needs several figures of the same pairs counts
+them once, as a `Curve`, which has them all.
 """
 
+from collections.abc import Iterable
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter1d  # type: ignore[import-untyped]
-from sklearn.metrics import roc_auc_score, roc_curve
+from numpy.typing import ArrayLike
 
-from siamese.errors import DataError
+from siamese.errors import OptionError
+from siamese.evaluation.curves import (
+    Curve,
+    Det,
+    Roc,
+    check_scores,
+    check_threshold,
+    enough_for_far,
+    middle_of_highest,
+)
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+__all__ = [
+    "FARS",
+    "Curve",
+    "Decisions",
+    "Det",
+    "DetectionCost",
+    "Roc",
+    "accuracy_at",
+    "auc",
+    "average_precision",
+    "check_scores",
+    "decisions_at",
+    "det",
+    "eer",
+    "eer_point",
+    "enough_for_far",
+    "f1_at",
+    "far_at",
+    "frr_at_far",
+    "frr_at_fars",
+    "matthews_at",
+    "min_detection_cost",
+    "min_detection_cost_of",
+    "precision_at",
+    "recall_at",
+    "roc",
+    "tar_at",
+    "tar_at_far",
+    "tar_at_fars",
+]
 
-# Of the grid on which distributions of scores are smoothed.
-_CELLS = 4096
+FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
-class Roc(NamedTuple):
-    """Operating characteristic: FAR and TAR at falling thresholds, each of shape (K,); the first threshold is inf."""
+class Decisions(NamedTuple):
+    """How many pairs of each kind are accepted and rejected."""
 
-    far: Floats
-    tar: Floats
-    thresholds: Floats
+    true_accepts: int
+    false_accepts: int
+    false_rejects: int
+    true_rejects: int
 
 
-def check_scores(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Bools]:
-    """Scores as float64 and labels as bool, both (N,).
+class DetectionCost(NamedTuple):
+    """The lowest detection cost there is, and where.
 
-    Raises:
-        DataError: different lengths, scores that are not finite, or only one kind of pair.
+    Attributes:
+        cost: C_miss FRR P_target + C_fa FAR (1 - P_target).
+        normalised: `cost` over that of the better one of accepting everything and accepting nothing; in [0, 1].
+        threshold: accept at this similarity and above; midway between two neighbouring scores.
+        far: FAR there.
+        frr: FRR there.
     """
-    values, labels = np.asarray(scores, dtype=np.float64), np.asarray(same, dtype=bool)
-    if values.shape != labels.shape or values.ndim != 1:
-        raise DataError(f"scores {values.shape} and labels {labels.shape}: expected two vectors of one length")
-    if not np.isfinite(values).all():
-        raise DataError(f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} scores are not finite numbers")
-    genuine = int(labels.sum())
-    if genuine in (0, len(labels)):
-        found = f"{genuine} genuine and {len(labels) - genuine} impostor pairs"
-        raise DataError(f"{found}: verification is measured on both kinds; add the missing one")
-    return values, labels
+
+    cost: float
+    normalised: float
+    threshold: float
+    far: float
+    frr: float
 
 
 def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
     """The operating characteristic, one point for each distinct score."""
-    values, labels = check_scores(scores, same)
-    far, tar, thresholds = roc_curve(labels, values, drop_intermediate=False)
-    return Roc(far, tar, thresholds)
+    return Curve.of(scores, same).roc()
+
+
+def det(scores: ArrayLike, same: ArrayLike) -> Det:
+    """The detection error trade-off, one point for each distinct score."""
+    return Curve.of(scores, same).det()
 
 
 def auc(scores: ArrayLike, same: ArrayLike) -> float:
     """Area under the operating characteristic: the chance that a genuine pair outscores an impostor pair."""
-    values, labels = check_scores(scores, same)
-    return float(roc_auc_score(labels, values))
+    return Curve.of(scores, same).auc()
+
+
+def average_precision(scores: ArrayLike, same: ArrayLike) -> float:
+    """Precision averaged over recall: the sum of (R_k - R_k-1) P_k over thresholds, without interpolation."""
+    return Curve.of(scores, same).average_precision()
 
 
 def eer(scores: ArrayLike, same: ArrayLike) -> float:
@@ -67,152 +112,137 @@ def eer(scores: ArrayLike, same: ArrayLike) -> float:
 
 def eer_point(scores: ArrayLike, same: ArrayLike) -> tuple[float, float]:
     """Equal error rate, and the threshold where FAR and FRR cross."""
-    far, tar, thresholds = roc(scores, same)
-    gap = far - (1.0 - tar)  # rises from -1 to 1 along the curve
-    after = int(np.argmax(gap >= 0))
-    before = after - 1
-    share = -gap[before] / (gap[after] - gap[before])
-    rate = far[before] + share * (far[after] - far[before])
-    if not np.isfinite(thresholds[before]):
-        return float(rate), float(thresholds[after])
-    return float(rate), float(thresholds[before] + share * (thresholds[after] - thresholds[before]))
+    return Curve.of(scores, same).eer_point()
+
+
+def decisions_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> Decisions:
+    """Count what a threshold decides; pairs of one kind are enough.
+
+    Raises:
+        DataError: what `check_scores` refuses, except pairs of one kind only.
+        OptionError: a threshold that is no number.
+    """
+    # In float64: beside float32 scores NumPy would round the threshold, and decide otherwise at the border.
+    values, labels = check_scores(scores, same, both=False)
+    check_threshold(threshold)
+    accepted = values >= threshold
+    genuine, passed = int(np.count_nonzero(labels)), int(np.count_nonzero(accepted))
+    accepted &= labels
+    hits = int(np.count_nonzero(accepted))
+    return Decisions(hits, passed - hits, genuine - hits, len(values) - genuine - passed + hits)
 
 
 def accuracy_at(scores: ArrayLike, same: ArrayLike, threshold: float, *, balanced: bool = False) -> float:
     """Share of pairs decided rightly at a threshold, in [0, 1]; balanced: (TAR + 1 - FAR) / 2."""
     if balanced:
         return (tar_at(scores, same, threshold) + 1.0 - far_at(scores, same, threshold)) / 2
-    accepted = np.asarray(scores, dtype=np.float64) >= threshold
-    return float(np.mean(accepted == np.asarray(same, dtype=bool)))
+    decided = decisions_at(scores, same, threshold)
+    return (decided.true_accepts + decided.true_rejects) / sum(decided)
+
+
+def precision_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
+    """Share of the accepted pairs that are genuine, TP / (TP + FP); 0 when nothing is accepted."""
+    decided = decisions_at(scores, same, threshold)
+    return _share(decided.true_accepts, decided.true_accepts + decided.false_accepts)
+
+
+def recall_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
+    """Share of the genuine pairs that are accepted (the TAR), TP / (TP + FN); 0 when nothing is genuine."""
+    decided = decisions_at(scores, same, threshold)
+    return _share(decided.true_accepts, decided.true_accepts + decided.false_rejects)
 
 
 def f1_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
     """F1 of the genuine class at a threshold: 2 TP / (2 TP + FP + FN); 0 when nothing is genuine or accepted."""
-    # In float64: beside float32 scores NumPy would round the threshold, and decide otherwise at the border.
-    accepted, labels = np.asarray(scores, dtype=np.float64) >= threshold, np.asarray(same, dtype=bool)
-    hits = np.count_nonzero(accepted & labels)
-    wrong = np.count_nonzero(accepted != labels)
-    return float(2 * hits / (2 * hits + wrong)) if hits + wrong else 0.0
+    hits, false_accepts, false_rejects, _ = decisions_at(scores, same, threshold)
+    return _share(2 * hits, 2 * hits + false_accepts + false_rejects)
+
+
+def matthews_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
+    """Matthews correlation of decisions and labels at a threshold, in [-1, 1].
+
+    (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN)) (Matthews, 1975); 0 when all pairs are of one
+    kind, all accepted or all rejected.
+    """
+    hits, false_accepts, false_rejects, passes = decisions_at(scores, same, threshold)
+    accepted, genuine = hits + false_accepts, hits + false_rejects
+    rejected, impostor = passes + false_rejects, passes + false_accepts
+    # Python's whole numbers: the product of four counts of millions does not fit in 64 bits.
+    scale = accepted * genuine * rejected * impostor
+    return (hits * passes - false_accepts * false_rejects) / sqrt(scale) if scale else 0.0
 
 
 def far_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
     """FAR at a threshold."""
-    values, labels = check_scores(scores, same)
-    return float(np.mean(values[~labels] >= threshold))
+    decided = decisions_at(*check_scores(scores, same), threshold)
+    return decided.false_accepts / (decided.false_accepts + decided.true_rejects)
 
 
 def tar_at(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
     """TAR at a threshold."""
-    values, labels = check_scores(scores, same)
-    return float(np.mean(values[labels] >= threshold))
+    decided = decisions_at(*check_scores(scores, same), threshold)
+    return decided.true_accepts / (decided.true_accepts + decided.false_rejects)
 
 
-def best_accuracy_threshold(scores: ArrayLike, same: ArrayLike, *, balanced: bool = False) -> float:
-    """The threshold of highest accuracy.
-
-    It lies midway between two neighbouring scores, so that it decides scores it has not seen without favour; among
-    equally good ones the middle one is taken.
-
-    Args:
-        scores: similarities.
-        same: labels.
-        balanced: let both kinds of pairs weigh the same, however many there are of each.
-    """
-    ordered, kinds = _sorted(scores, same)
-    return _best_cut(ordered, kinds, _weights(kinds, balanced=balanced))
-
-
-def smoothed_accuracy_threshold(scores: ArrayLike, same: ArrayLike) -> float:
-    """The threshold of highest balanced accuracy when both distributions of scores are smoothed.
-
-    The best threshold of one sample jumps with every pair near it: it converges with the cube root of the number of
-    pairs alone (Kim and Pollard, "Cube root asymptotics", 1990). With steps smoothed by a normal kernel it converges
-    nearly as fast as a mean (Horowitz, "A smoothed maximum score estimator", 1992). The kernel is as wide as
-    normal scores want it, 1.06 s n^(-1/5) for n pairs of a kind whose scores spread by s, the smaller one of standard
-    deviation and interquartile range / 1.349 (Silverman, "Density Estimation", 1986, equations 3.28 and 3.29).
-
-    Scores are counted on a grid of 4,096 cells between the lowest and the highest, so that time and memory are
-    linear in the number of pairs; among equally good thresholds the middle one is taken.
-
-    Args:
-        scores: similarities.
-        same: labels.
-    """
-    values, labels = check_scores(scores, same)
-    low, high = float(values.min()), float(values.max())
-    if not low < high:
-        return low
-    below_genuine, below_impostor = (_smoothed_share_below(values[kind], low, high) for kind in (labels, ~labels))
-    merit = below_impostor - below_genuine
-    best = np.flatnonzero(merit >= merit.max() - 1e-9)
-    return low + (high - low) * float(best[len(best) // 2]) / _CELLS
-
-
-def _smoothed_share_below(values: Floats, low: float, high: float) -> Floats:
-    """Share of smoothed scores below the edges of the grid's cells, shape (cells + 1,)."""
-    spread = min(values.std(), float(np.subtract(*np.percentile(values, (75, 25)))) / 1.349)
-    width = 1.06 * spread * len(values) ** -0.2 / (high - low) * _CELLS
-    counts = np.histogram(values, _CELLS, (low, high))[0] / len(values)
-    # What would be smoothed across an end of the grid is reflected into it: the share below the upper end is 1.
-    smoothed = gaussian_filter1d(counts, width, mode="reflect") if width > 0 else counts
-    return np.concatenate(([0.0], np.cumsum(smoothed)))
-
-
-def _sorted(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Bools]:
-    """Rising scores and their labels."""
-    values, labels = check_scores(scores, same)
-    order = np.argsort(values)
-    return values[order], labels[order]
-
-
-def _weights(kinds: Bools, *, balanced: bool) -> NDArray[np.int64]:
-    """What each pair counts for: whole numbers, so that sums are exact and ties are seen as such."""
-    genuine = int(kinds.sum())
-    each = (genuine, len(kinds) - genuine) if balanced else (1, 1)
-    return np.where(kinds, each[1], each[0])
-
-
-def _best_cut(ordered: Floats, kinds: Bools, weights: NDArray[np.int64]) -> float:
-    # right[i]: the weight of pairs decided rightly when the i lowest scores are rejected.
-    signed = np.where(kinds, -weights, weights)
-    right = np.concatenate(([0], np.cumsum(signed))) + weights[kinds].sum()
-    possible = np.concatenate(([True], np.diff(ordered) > 0, [True]))
-    best = np.flatnonzero(possible & (right == right[possible].max()))
-    cut = int(best[len(best) // 2])
-    if cut == 0:
-        return float(ordered[0])
-    if cut == len(ordered):
-        return float(np.nextafter(ordered[-1], np.inf))
-    low, high = ordered[cut - 1 : cut + 1]
-    middle = (low + high) / 2
-    return float(middle if middle > low else high)  # between neighbouring numbers the middle rounds to either
-
-
-def enough_for_far(impostors: int, far: float) -> bool:
-    """Whether `impostors` pairs support a FAR: at least three false accepts are expected (the rule of three)."""
-    return impostors * far >= 3.0 * (1 - 1e-9)
-
-
-def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float | None:
-    """The lowest threshold whose FAR does not exceed `far`; None where the data does not support that FAR.
-
-    Args:
-        scores: similarities.
-        same: labels.
-        far: false accept rate, in (0, 1].
-    """
-    values, labels = check_scores(scores, same)
-    impostors = np.sort(values[~labels])[::-1]
-    if not enough_for_far(len(impostors), far):
-        return None
-    allowed = int(np.floor(far * len(impostors) * (1 + 1e-12)))
-    if allowed >= len(impostors):
-        return float(values.min())
-    # The first impostor that must be rejected is impostors[allowed]; accept only what scores above it.
-    return float(np.nextafter(impostors[allowed], np.inf))
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
 
 
 def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float | None:
-    """TAR at the lowest threshold whose FAR does not exceed `far`; None is *insufficient data*."""
-    threshold = threshold_at_far(scores, same, far)
-    return None if threshold is None else tar_at(scores, same, threshold)
+    """TAR at the lowest threshold whose FAR does not exceed `far`, in (0, 1]; None is *insufficient data*."""
+    return Curve.of(scores, same).tar_at_far(far)
+
+
+def frr_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float | None:
+    """FRR at the lowest threshold whose FAR does not exceed `far`, in (0, 1]; None is *insufficient data*."""
+    return Curve.of(scores, same).frr_at_far(far)
+
+
+def tar_at_fars(scores: ArrayLike, same: ArrayLike, fars: Iterable[float] = FARS) -> dict[str, float | None]:
+    """TAR at each FAR, by the FAR's shortest form (`0.001`, `1e-05`); None is *insufficient data*."""
+    curve = Curve.of(scores, same)
+    return {f"{far:g}": curve.tar_at_far(far) for far in fars}
+
+
+def frr_at_fars(scores: ArrayLike, same: ArrayLike, fars: Iterable[float] = FARS) -> dict[str, float | None]:
+    """FRR at each FAR, by the FAR's shortest form (`0.001`, `1e-05`); None is *insufficient data*."""
+    curve = Curve.of(scores, same)
+    return {f"{far:g}": curve.frr_at_far(far) for far in fars}
+
+
+def min_detection_cost(
+    scores: ArrayLike, same: ArrayLike, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
+) -> DetectionCost:
+    """The lowest detection cost over thresholds, as `min_detection_cost_of` gives it."""
+    return min_detection_cost_of(Curve.of(scores, same), p_target, c_miss, c_fa)
+
+
+def min_detection_cost_of(
+    curve: Curve, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
+) -> DetectionCost:
+    """The lowest of C_miss FRR P_target + C_fa FAR (1 - P_target) over thresholds.
+
+    This is the minimum of NIST's detection cost function (NIST 2016 Speaker Recognition Evaluation Plan, section
+    3: its two costs have C_miss = C_fa = 1 with P_target = 0.01 and 0.005).
+
+    Args:
+        curve: the counts of the pairs.
+        p_target: prior probability of a genuine pair, in (0, 1).
+        c_miss: cost of a false reject, above 0.
+        c_fa: cost of a false accept, above 0.
+
+    Raises:
+        OptionError: a prior or a cost outside its range.
+    """
+    if not 0 < p_target < 1:
+        raise OptionError(f"prior of a genuine pair {p_target:g}: expected a number above 0 and below 1")
+    for name, price in (("miss", c_miss), ("false accept", c_fa)):
+        if not 0 < price < np.inf:
+            raise OptionError(f"cost of a {name} {price:g}: expected a finite number above 0")
+    miss, false_accept = c_miss * p_target, c_fa * (1 - p_target)
+    costs = false_accept * curve.far
+    costs += miss * curve.frr
+    index = middle_of_highest(-costs)
+    cost = float(costs[index])
+    far, frr = int(curve.accepted_impostor[index]) / curve.impostor, float(curve.frr[index])
+    return DetectionCost(cost, cost / min(miss, false_accept), curve.midway(index), far, frr)

@@ -1,20 +1,20 @@
 """Thresholds, each with the FAR it was fitted for and the split it was fitted on."""
 
-import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
 from siamese.errors import OptionError
-from siamese.evaluation import metrics
-
-FARS = (1e-1, 1e-2, 1e-3, 1e-4)
+from siamese.evaluation.curves import Curve
+from siamese.evaluation.metrics import FARS
+from siamese.evaluation.thresholds import smoothed_accuracy_threshold
 
 
 class OperatingPoint(BaseModel):
     """A threshold on similarity.
 
     Attributes:
-        name: `accuracy` (best accuracy on equally many pairs of either kind), `eer`, or `far=0.001`.
+        name: `accuracy` (best accuracy on equally many pairs of either kind), `f1` (best F1 on the pairs of the
+            split, in the ratio they have there), `eer`, or `far=0.001`.
         threshold: accept at this similarity and above.
         far: share of the impostor pairs of the split that it accepts.
         tar: share of the genuine pairs of the split that it accepts.
@@ -35,7 +35,7 @@ class OperatingPoint(BaseModel):
 
 
 def fit_operating_points(scores: ArrayLike, same: ArrayLike, split: str) -> tuple[OperatingPoint, ...]:
-    """Fit the thresholds at best accuracy, at the equal error rate, and at each of `FARS` that the data supports.
+    """Fit the thresholds at best accuracy, at best F1, at the equal error rate, and at each FAR the data supports.
 
     Args:
         scores: similarities, shape (N,).
@@ -45,25 +45,28 @@ def fit_operating_points(scores: ArrayLike, same: ArrayLike, split: str) -> tupl
     Raises:
         DataError: only one kind of pair.
     """
-    values, labels = metrics.check_scores(scores, same)
+    curve = Curve.of(scores, same)
     thresholds = {
-        "accuracy": metrics.smoothed_accuracy_threshold(values, labels),
-        "eer": metrics.eer_point(values, labels)[1],
-        **{f"far={far:g}": metrics.threshold_at_far(values, labels, far) for far in FARS},
+        "accuracy": smoothed_accuracy_threshold(scores, same),
+        "f1": curve.threshold_of_highest(curve.f1()),
+        "eer": curve.eer_point()[1],
+        **{f"far={far:g}": curve.threshold_at_far(far) for far in FARS},
     }
-    genuine = int(np.count_nonzero(labels))
     return tuple(
-        OperatingPoint(
-            name=name,
-            threshold=threshold,
-            far=metrics.far_at(values, labels, threshold),
-            tar=metrics.tar_at(values, labels, threshold),
-            split=split,
-            genuine=genuine,
-            impostor=len(labels) - genuine,
-        )
-        for name, threshold in thresholds.items()
-        if threshold is not None
+        _point(curve, name, threshold, split) for name, threshold in thresholds.items() if threshold is not None
+    )
+
+
+def _point(curve: Curve, name: str, threshold: float, split: str) -> OperatingPoint:
+    far, tar = curve.rates_at(threshold)
+    return OperatingPoint(
+        name=name,
+        threshold=threshold,
+        far=far,
+        tar=tar,
+        split=split,
+        genuine=curve.genuine,
+        impostor=curve.impostor,
     )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from siamese.errors import DataError
 from siamese.evaluation import metrics
 from siamese.evaluation.operating_points import OperatingPoint
+from siamese.evaluation.thresholds import best_accuracy_threshold
 
 TAR_FARS = (1e-1, 1e-2, 1e-3)
 
@@ -87,7 +88,7 @@ def measure_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike, *, balan
     accuracies = []
     for name in names:
         inside = of_pair == name
-        threshold = metrics.best_accuracy_threshold(values[~inside], labels[~inside], balanced=balanced)
+        threshold = best_accuracy_threshold(values[~inside], labels[~inside], balanced=balanced)
         thresholds[inside] = threshold
         accuracies.append(metrics.accuracy_at(values[inside], labels[inside], threshold, balanced=balanced))
     rest = "the other fold" if len(names) == 2 else f"the other {len(names) - 1} folds"

@@ -9,7 +9,6 @@ import pandas as pd
 
 from siamese.atomic import atomic_path, write_text
 from siamese.errors import DataError, OptionError, PairFileError, unknown_name
-from siamese.evaluation.metrics import smoothed_accuracy_threshold
 from siamese.evaluation.operating_points import choose_operating_point
 from siamese.evaluation.protocols import (
     Measurement,
@@ -18,6 +17,7 @@ from siamese.evaluation.protocols import (
     measure_cross_fitted,
     measure_folds,
 )
+from siamese.evaluation.thresholds import smoothed_accuracy_threshold
 from siamese.inference.pair_source import open_pairs
 from siamese.inference.scoring import PairScores, score_pairs
 from siamese.inference.verifier import Verifier

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from siamese.evaluation.metrics import accuracy_at, best_accuracy_threshold
+from siamese.evaluation.metrics import accuracy_at
+from siamese.evaluation.thresholds import best_accuracy_threshold
 
 # At the end at most this share of the loss at the start, and at least this share of the pairs decided rightly.
 _LOSS_LEFT, _RIGHT = 0.5, 0.98

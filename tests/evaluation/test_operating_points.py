@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from siamese.errors import DataError, OptionError
 from siamese.evaluation import metrics
-from siamese.evaluation.operating_points import FARS, OperatingPoint, choose_operating_point, fit_operating_points
+from siamese.evaluation.operating_points import OperatingPoint, choose_operating_point, fit_operating_points
+from siamese.evaluation.thresholds import best_f1_threshold, smoothed_accuracy_threshold, threshold_at_far
 
 
 def overlapping(genuine: int, impostor: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -19,11 +20,12 @@ def overlapping(genuine: int, impostor: int, seed: int = 0) -> tuple[np.ndarray,
 def test_points_are_the_fitted_thresholds_with_the_rates_they_give() -> None:
     scores, same = overlapping(500, 400)
     points = fit_operating_points(scores, same, "validation")
-    assert [point.name for point in points] == ["accuracy", "eer", "far=0.1", "far=0.01"]
+    assert [point.name for point in points] == ["accuracy", "f1", "eer", "far=0.1", "far=0.01"]
     by_name = {point.name: point for point in points}
-    assert by_name["accuracy"].threshold == metrics.smoothed_accuracy_threshold(scores, same)
+    assert by_name["accuracy"].threshold == smoothed_accuracy_threshold(scores, same)
+    assert by_name["f1"].threshold == best_f1_threshold(scores, same)
     assert by_name["eer"].threshold == metrics.eer_point(scores, same)[1]
-    assert by_name["far=0.01"].threshold == metrics.threshold_at_far(scores, same, 0.01)
+    assert by_name["far=0.01"].threshold == threshold_at_far(scores, same, 0.01)
     for point in points:
         assert point.far == np.mean(scores[~same] >= point.threshold)
         assert point.tar == np.mean(scores[same] >= point.threshold)
@@ -36,10 +38,20 @@ def test_points_record_the_split_and_how_many_pairs_it_had() -> None:
         assert (point.split, point.genuine, point.impostor) == ("people of View 1", 70, 40)
 
 
-@pytest.mark.parametrize(("impostor", "supported"), [(29, 0), (30, 1), (299, 1), (300, 2), (3000, 3), (30_000, 4)])
+@pytest.mark.parametrize(
+    ("impostor", "supported"), [(29, 0), (30, 1), (299, 1), (300, 2), (3000, 3), (30_000, 4), (300_000, 5)]
+)
 def test_a_far_below_three_over_the_impostor_pairs_gets_no_point(impostor: int, supported: int) -> None:
     names = [point.name for point in fit_operating_points(*overlapping(50, impostor), "validation")]
-    assert names == ["accuracy", "eer", *[f"far={far:g}" for far in FARS[:supported]]]
+    assert names == ["accuracy", "f1", "eer", *[f"far={far:g}" for far in metrics.FARS[:supported]]]
+
+
+def test_a_far_of_one_in_a_million_is_fitted_on_three_million_impostor_pairs() -> None:
+    scores = np.concatenate([np.arange(3_000_000) / 3_000_000, [0.5, 2.0]])
+    points = fit_operating_points(scores, np.arange(3_000_002) >= 3_000_000, "validation")
+    point = choose_operating_point(points, 1e-6)
+    assert (point.name, point.tar, point.impostor) == ("far=1e-06", 0.5, 3_000_000)
+    assert point.far == 3 / 3_000_000
 
 
 def test_thresholds_do_not_depend_on_whether_scores_come_in_float32() -> None:
@@ -50,7 +62,7 @@ def test_thresholds_do_not_depend_on_whether_scores_come_in_float32() -> None:
 
 def test_a_threshold_of_zero_is_a_threshold() -> None:
     points = fit_operating_points([-0.5, 0.5], [False, True], "validation")
-    assert [(point.name, point.threshold) for point in points] == [("accuracy", 0.0), ("eer", 0.5)]
+    assert [(point.name, point.threshold) for point in points] == [("accuracy", 0.0), ("f1", 0.0), ("eer", 0.5)]
     assert choose_operating_point(points).threshold == 0.0
 
 
