@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from siamese.errors import OptionError, unknown_name
+from siamese.idle_options import check_no_option_is_idle
 
 
 class TrainConfig(BaseModel):
@@ -157,15 +158,18 @@ def make_train_config(values: dict[str, Any], origin: str = "options") -> TrainC
         origin: where they came from, for the message.
 
     Raises:
-        OptionError: an unknown key (with the nearest one) or a value out of range.
+        OptionError: an unknown key (with the nearest one), a value out of range, or an option that the others leave
+            nothing to do.
     """
     for key in values:
         if key not in TrainConfig.model_fields:
             raise unknown_name(f"key in {origin}:", key, TrainConfig.model_fields)
     try:
-        return TrainConfig(**values)
+        config = TrainConfig(**values)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
         given = f" {values[key]!r}" if key in values else ""
         raise OptionError(f"--{key.replace('_', '-')}{given}: {first['msg'].lower()} (from {origin})") from error
+    check_no_option_is_idle(config)
+    return config

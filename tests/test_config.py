@@ -105,3 +105,56 @@ def test_missing_data_is_named(values: dict[str, Any]) -> None:
 def test_the_origin_is_the_options_unless_named() -> None:
     with pytest.raises(OptionError, match=r"\(from options\)$"):
         make_train_config({"data": "d", "epochs": 0})
+
+
+@pytest.mark.parametrize(
+    ("idle", "message", "used"),
+    [
+        (
+            {"momentum": 0.8},
+            "--momentum 0.8: belongs to --optimizer sgd, and this run has adamw",
+            {"optimizer": "sgd"},
+        ),
+        (
+            {"step_epochs": 2},
+            "--step-epochs 2: belongs to --schedule step or plateau, and this run has cosine",
+            {"schedule": "plateau"},
+        ),
+        (
+            {"gamma": 0.5},
+            "--gamma 0.5: belongs to --schedule step or plateau, and this run has cosine",
+            {"schedule": "step"},
+        ),
+        (
+            {"pair_hidden": 8},
+            "--pair-hidden 8: belongs to a --pair-head, and this run has none",
+            {"pair_head": "product"},
+        ),
+        (
+            {"pair_head": "product", "pair_dropout": 0.5},
+            "--pair-dropout 0.5: belongs to --pair-hidden above 0, and this run has 0",
+            {"pair_hidden": 4},
+        ),
+        (
+            {"augment": "none", "views": 4},
+            "--views 4: belongs to an --augment preset, and this run has none",
+            {"augment": "light"},
+        ),
+        (
+            {"align": "no", "face": "center"},
+            "--face center: belongs to --align, and this run has no",
+            {"align": "yes"},
+        ),
+    ],
+)
+def test_an_option_that_nothing_would_look_at_is_refused(
+    idle: dict[str, Any], message: str, used: dict[str, Any]
+) -> None:
+    with pytest.raises(OptionError, match=f"^{re.escape(message)}; leave it out$"):
+        make_train_config({"data": "d", **idle})
+    make_train_config({"data": "d", **idle, **used})
+
+
+def test_the_default_of_an_idle_option_is_accepted_as_a_saved_configuration_names_them_all() -> None:
+    saved = make_train_config({"data": "d", "align": "no", "augment": "none"}).model_dump(mode="json")
+    assert make_train_config(saved).face == "auto"

@@ -15,7 +15,7 @@ ROOMS = (
     *("model", "training", "inference", "gallery", "demo"),
 )
 GROUND_FLOOR = (
-    *("errors", "config", "config_file", "similarity", "text_file"),
+    *("errors", "config", "config_file", "idle_options", "similarity", "text_file"),
     *("atomic", "progress", "device", "cache_folder"),
 )
 # Seconds to import: the command line and what it shares with every room wait for them only where they are needed.

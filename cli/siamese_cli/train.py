@@ -136,6 +136,8 @@ def train(
             raise typer.Exit(start_processes(resolved.devices, sys.argv[1:]))
         if overfit is not None and find_lr:
             raise OptionError("--overfit and --find-lr: each is a check of its own; give one of them")
+        if (overfit is not None or find_lr) and (resume or force):
+            raise OptionError("--resume and --force: are for a run, and a check starts none; leave them out")
         data_of, text_of = _work(resolved, output, overfit, find_lr=find_lr, resume=resume, force=force)
     if is_first():
         emit(data_of, text_of, as_json=json)

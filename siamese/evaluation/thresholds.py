@@ -62,8 +62,8 @@ def smoothed_accuracy_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     normal scores want it, 1.06 s n^(-1/5) for n pairs of a kind whose scores spread by s, the smaller one of standard
     deviation and interquartile range / 1.349 (Silverman, "Density Estimation", 1986, equations 3.28 and 3.29).
 
-    Scores are counted on a grid of 4,096 cells between the lowest and the highest, so that time and memory are
-    linear in the number of pairs; among equally good thresholds the middle one is taken.
+    Scores are counted on a grid of 4,096 cells from below the lowest to above the highest: time and memory are linear
+    in the number of pairs. Among equally good thresholds the middle one is taken.
 
     Args:
         scores: similarities.
@@ -73,6 +73,8 @@ def smoothed_accuracy_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     low, high = float(values.min()), float(values.max())
     if not low < high:
         return low
+    # A hundredth beyond either end: to accept everything, or nothing, is a choice too, and its threshold no score.
+    low, high = low - (high - low) / 100, high + (high - low) / 100
     below_genuine, below_impostor = (_smoothed_share_below(values[kind], low, high) for kind in (labels, ~labels))
     merit = below_impostor - below_genuine
     best = np.flatnonzero(merit >= merit.max() - 1e-9)

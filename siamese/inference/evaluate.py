@@ -120,7 +120,8 @@ def save_evaluation(evaluation: Evaluation, folder: Path, extra: dict[str, objec
     status = pd.Series("scored", index=scores.frame.index).where(scores.scored, "failed")
     table = scores.frame.assign(similarity=scores.scores, status=status)
     with atomic_path(folder / "scores.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
+        # Nine digits bring a float32 back: who reads the scores decides as was decided here.
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
 
 
 def _check_labelled(frame: pd.DataFrame, path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from siamese.images.loader import ImageLoader, Outcome
 from siamese.model.network import SiameseNetwork
@@ -34,7 +35,6 @@ class Embeddings:
         return np.array([outcome.status == "ok" for outcome in self.outcomes], dtype=bool)
 
 
-@torch.inference_mode()
 def embed_pixels(
     network: SiameseNetwork,
     pixels: NDArray[np.uint8],
@@ -55,16 +55,40 @@ def embed_pixels(
     Returns:
         Shape (N, D), float32, rows of unit length.
     """
+    return _in_batches(network, network, network.embedding_dim, pixels, rows, device, batch)
+
+
+def encode_pixels(
+    network: SiameseNetwork, pixels: NDArray[np.uint8], rows: NDArray[np.int64], *, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Features of prepared pixels, as `embed_features` takes them; arguments as of `embed_pixels`.
+
+    Returns:
+        Shape (N, feature_dim), float32.
+    """
+    return _in_batches(network, network.encoder, network.encoder.feature_dim, pixels, rows, device)
+
+
+@torch.inference_mode()
+def _in_batches(
+    network: SiameseNetwork,
+    part: nn.Module,
+    width: int,
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None,
+    device: str,
+    batch: int | None = None,
+) -> NDArray[np.float32]:
     rows = np.arange(len(pixels)) if rows is None else rows
     batch = batch or default_batch(device)
     training = network.training
     network.eval()
-    vectors = np.zeros((len(rows), network.embedding_dim), np.float32)
+    given = np.zeros((len(rows), width), np.float32)
     for start in range(0, len(rows), batch):
         images = torch.from_numpy(network.input_spec.normalise(pixels[rows[start : start + batch]]))
-        vectors[start : start + batch] = network(images.to(device)).float().cpu().numpy()
+        given[start : start + batch] = part(images.to(device)).float().cpu().numpy()
     network.train(training)
-    return vectors
+    return given
 
 
 @torch.inference_mode()

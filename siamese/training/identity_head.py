@@ -1,5 +1,7 @@
 """The identity head of a run: from class means before the first step, from the loss that trains it after."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from torch import Tensor
 from siamese.heads.identity import IdentityHead
 from siamese.losses.loss import LinearClassifier
 from siamese.losses.objective import Objective
+from siamese.model.embedding import embed_features
 from siamese.model.network import SiameseNetwork
 from siamese.training.data import RunData
 from siamese.training.module import classifier_of
@@ -25,15 +28,26 @@ def give_identity_head(network: SiameseNetwork, objective: Objective) -> None:
         network.identity_head = IdentityHead(width, identities, subcentres).to(next(network.parameters()).device)
 
 
-def class_means(network: SiameseNetwork, images: Images, data: RunData) -> Tensor:
-    """Mean embedding of the training images of each identity, scaled to unit length, shape (C, D) float32."""
+def class_means(networks: Sequence[SiameseNetwork], images: Images, data: RunData) -> list[Tensor]:
+    """Mean embedding of the training images of each identity, scaled to unit length, shape (C, D) float32.
+
+    Args:
+        networks: on one encoder, which sees each image once.
+        images: as they are.
+        data: of the run.
+
+    Returns:
+        The means by each network.
+    """
     assert data.labels is not None  # noqa: S101 - asked for with identities only
-    sums = torch.zeros(len(data.identities), network.embedding_dim)
+    sums = [torch.zeros(len(data.identities), network.embedding_dim) for network in networks]
     for start in range(0, len(data.rows), _CHUNK):
         part = slice(start, start + _CHUNK)
-        vectors = torch.from_numpy(images.embed(network, data.rows[part]))
-        sums.index_add_(0, torch.from_numpy(data.labels[part].astype(np.int64)), vectors)
-    return F.normalize(sums, dim=1)
+        features = images.encode(networks[0], data.rows[part])
+        labels = torch.from_numpy(data.labels[part].astype(np.int64))
+        for network, total in zip(networks, sums, strict=True):
+            total.index_add_(0, labels, torch.from_numpy(embed_features(network, features, device=images.device)))
+    return [F.normalize(total, dim=1) for total in sums]
 
 
 def means_head(means: Tensor, scale: float) -> IdentityHead:

@@ -160,6 +160,9 @@ def _check_options(config: TrainConfig, kind: BatchKind) -> None:
         raise OptionError(f"--num-pairs: says how many pairs to make, and {reason}; leave one of them out")
     if config.ratio is not None and (config.pairs is not None or kind != "pairs"):
         raise OptionError("--ratio: is for pairs to be made, and none are made here; leave it out")
+    if config.images_per_identity != TrainConfig.model_fields["images_per_identity"].default and kind != "identities":
+        found = f"batches are made of {kind} here"
+        raise OptionError(f"--images-per-identity: is for batches of identities, and {found}; leave it out")
     carved = config.val_share != TrainConfig.model_fields["val_share"].default
     if carved and config.val_images is not None:
         raise OptionError("--val-share: holds identities out, and --val-images images of each; leave one out")

@@ -83,8 +83,9 @@ class Run:
         return pairs
 
     def _note_provenance(self) -> None:
-        given = {"pairs": self.config.pairs, "val_pairs": self.config.val_pairs, "identities": self.config.identities}
-        files = {name: path for name, path in given.items() if path is not None}
+        names = ("data", "pairs", "val_pairs", "identities")
+        given = {name: getattr(self.config, name) for name in names}
+        files = {name: path for name, path in given.items() if path is not None and path.is_file()}
         described = describe_data(self.pairs.root, self.data.paths, files, self.encoder.weights)
         start = describe_start(self.device)
         if not self._resume:
@@ -121,11 +122,10 @@ class Run:
         baseline = SiameseNetwork(self.encoder).to(self.device)
         classifier = classifier_of(self.objective)
         if classifier is not None:
-            means = class_means(baseline, self.inputs.images, self.data)
-            baseline.identity_head = means_head(means, classifier.scale).to(self.device)
-            means = class_means(self.network, self.inputs.images, self.data).to(self.device)
+            untouched, start = class_means((baseline, self.network), self.inputs.images, self.data)
+            baseline.identity_head = means_head(untouched, classifier.scale).to(self.device)
             for loss in self.objective.class_losses.values():
-                loss.imprint(means)
+                loss.imprint(start.to(self.device))
         return baseline
 
     def embed_plain(self, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from torch import nn
 from siamese.evaluation.identification import top_k_accuracy
 from siamese.evaluation.operating_points import OperatingPoint, fit_operating_points
 from siamese.evaluation.protocols import measure_cross_fitted
-from siamese.model.embedding import embed_features, embed_pixels
+from siamese.model.embedding import embed_features, embed_pixels, encode_pixels
 from siamese.model.folder import ValidationFigures
 from siamese.model.network import SiameseNetwork
 from siamese.training.tuples import Tuples
@@ -42,13 +42,19 @@ class Images:
 
     def embed(self, network: SiameseNetwork, rows: Ints) -> NDArray[np.float32]:
         """Unit embeddings of the images `rows`, shape (U, D)."""
-        if self.features is not None and self.rows is not None:
-            return embed_features(network, self.features[np.searchsorted(self.rows, rows)], device=self.device)
+        if self.features is not None:
+            return embed_features(network, self.encode(network, rows), device=self.device)
         if self.damage is None:
             return embed_pixels(network, self.pixels, rows, device=self.device)
         parts = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
         vectors = [embed_pixels(network, self.damage(self.pixels[part], part), device=self.device) for part in parts]
         return np.concatenate(vectors)
+
+    def encode(self, network: SiameseNetwork, rows: Ints) -> NDArray[np.float32]:
+        """Features of the images `rows` as they are, shape (U, F)."""
+        if self.features is not None and self.rows is not None:
+            return self.features[np.searchsorted(self.rows, rows)]
+        return encode_pixels(network, self.pixels, rows, device=self.device)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,13 @@ def test_the_smoothed_threshold_separates_what_is_separable(genuine: list[float]
     assert max(impostor) < threshold <= min(genuine)
 
 
+def test_the_smoothed_threshold_of_scores_the_wrong_way_round_accepts_all_or_nothing() -> None:
+    same = np.arange(600) < 300
+    scores = np.random.default_rng(0).normal(np.where(same, -1.0, 1.0), 0.2)
+    accepted = scores >= smoothed_accuracy_threshold(scores, same)
+    assert accepted.all() or not accepted.any()
+
+
 def test_the_smoothed_threshold_of_equal_scores_is_their_value() -> None:
     assert smoothed_accuracy_threshold([0.4, 0.4, 0.4], [True, False, False]) == 0.4
 

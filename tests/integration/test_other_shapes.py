@@ -1,5 +1,7 @@
 """Data in somebody else's shape, through the commands: layouts, pair forms, groups, hard pairs, pairs alone."""
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -126,6 +128,9 @@ def test_a_pair_file_alone_is_trained_on(siamese: Siamese, faces: Path, tmp_path
     assert "genuine pairs join 72 images into 24 identities" in trained.err
     kept = pd.read_csv(tmp_path / "model" / "run" / "train.csv")
     assert ((kept["left"].str[:2] == kept["right"].str[:2]) == kept["same"].astype(bool)).all()
+    provenance = json.loads((tmp_path / "model/run/provenance.json").read_text(encoding="utf-8"))
+    expected = hashlib.sha256(pairs.read_bytes()).hexdigest()
+    assert provenance["data"]["pair_files"] == {"data": expected}
 
 
 def test_packed_pairs_are_evaluated_where_they_lie(

@@ -137,6 +137,9 @@ def test_the_search_for_a_learning_rate_writes_its_curve_and_trains_nothing(
     assert not (tmp_path / "m" / "model.json").exists()
     both = siamese("train", faces, *FEW, "--find-lr", "--overfit", 5, "-o", tmp_path / "m")
     assert both.code == 2
+    forced = siamese("train", faces, *FEW, "--find-lr", "--force", "-o", tmp_path / "m")
+    assert forced.code == 2
+    assert "a check starts none" in forced.err
 
 
 def test_a_rate_out_of_all_bounds_is_noticed_and_named_with_files(

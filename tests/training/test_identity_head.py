@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from siamese.model.embedding import embed_pixels
+from siamese.model.network import SiameseNetwork
 from siamese.training import identity_head
 from siamese.training.identity_head import class_means, give_identity_head, means_head
 
@@ -19,7 +20,11 @@ def test_class_means_are_the_means_of_the_training_images_alone(
 ) -> None:
     monkeypatch.setattr(identity_head, "_CHUNK", chunk)
     parts = make_parts(people, tmp_path, loss="cross_entropy", val_images=2, freeze="all", features=features)
-    means = class_means(parts.network, parts.inputs.images, parts.data)
+    before = parts.network.encoder.seen
+    bare = SiameseNetwork(parts.network.encoder)
+    untouched, means = class_means((bare, parts.network), parts.inputs.images, parts.data)
+    assert parts.network.encoder.seen - before == (0 if features == "cached" else len(parts.data.rows))
+    assert untouched.shape == (12, parts.network.encoder.feature_dim)
     assert parts.data.labels is not None
     vectors = embed_pixels(parts.network, parts.data.cache.pixels, parts.data.rows)
     expected = np.stack([vectors[parts.data.labels == label].mean(axis=0) for label in range(12)])

@@ -390,6 +390,7 @@ def test_resuming_without_the_kept_files_names_the_one_that_is_gone(data: Path, 
         ({"val_pairs": "v.csv", "val_share": 0.2}, "--val-share: .* and --val-pairs gives"),
         ({"pairs": "p.csv", "val_pairs": "v.csv", "identities": "i.txt"}, "--identities: .* give them all"),
         ({"val_images": 1}, "--val-share: holds identities out, and --val-images images of each; leave one out"),
+        ({"images_per_identity": 8}, "--images-per-identity: is for batches of identities, .* made of pairs here"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(data: Path, options: dict[str, Any], message: str) -> None:
