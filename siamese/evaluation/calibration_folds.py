@@ -1,0 +1,71 @@
+"""Folds over identities, so that a calibrator is judged on identities that it has not seen."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from siamese.errors import DataError
+from siamese.evaluation.calibration_prior import Bools
+
+Codes = NDArray[np.int64]
+
+
+def check_codes(left: ArrayLike, right: ArrayLike, same: Bools) -> tuple[Codes, Codes]:
+    """Codes of the identities on each side of the pairs, both (N,) int64.
+
+    Raises:
+        DataError: no vectors of whole numbers as long as `same`, or codes that contradict `same`.
+    """
+    sides = np.asarray(left), np.asarray(right)
+    for name, codes in zip(("left", "right"), sides, strict=True):
+        if codes.shape != same.shape or codes.dtype.kind not in "iu":
+            found = f"{codes.dtype} of shape {codes.shape}"
+            raise DataError(
+                f"identity codes, {name}: {found}; expected one whole number for each of {len(same)} pairs"
+            )
+    contradict = np.flatnonzero((sides[0] == sides[1]) != same)
+    if len(contradict):
+        row = int(contradict[0])
+        kind = "genuine" if same[row] else "impostor"
+        raise DataError(
+            f"{len(contradict)} of {len(same)} pairs contradict their identities; first: row {row} is {kind}, with "
+            f"the codes {sides[0][row]} and {sides[1][row]}; genuine pairs have one identity, impostor pairs two"
+        )
+    return sides[0].astype(np.int64), sides[1].astype(np.int64)
+
+
+def identity_folds(left: Codes, right: Codes, folds: int, seed: int) -> tuple[Codes, Codes] | None:
+    """The fold of the identity on each side, both (N,) in 0 .. K-1; None where the pairs allow no two folds.
+
+    A pair is tested in a fold when both its identities are in it, and fitted on when neither is; pairs between folds
+    are left out there. K is the largest number up to `folds` with both kinds tested and both fitted on in every fold.
+    Genuine pairs are spread evenly: identities are dealt out in the order of how many they have.
+
+    Args:
+        left: identity on one side of each pair.
+        right: identity on the other.
+        folds: how many are wanted.
+        seed: the order of identities with equally many genuine pairs.
+    """
+    identities, codes = np.unique(np.concatenate((left, right)), return_inverse=True)
+    left, right = codes[: len(left)], codes[len(left) :]
+    genuine = np.bincount(left[left == right], minlength=len(identities))
+    order = np.lexsort((np.random.default_rng(seed).random(len(identities)), -genuine))
+    rank = np.empty(len(identities), np.int64)
+    rank[order] = np.arange(len(identities))
+    for count in range(min(folds, len(identities) // 2), 1, -1):
+        # There and back, so that no fold is dealt the first of every round.
+        fold = np.minimum(rank % (2 * count), 2 * count - 1 - rank % (2 * count))
+        sides = fold[left], fold[right]
+        if _served(*sides, left == right, count):
+            return sides
+    return None
+
+
+def _served(left: Codes, right: Codes, same: Bools, count: int) -> bool:
+    """Whether each fold tests both kinds and leaves both to fit on."""
+    genuine = np.bincount(left[same], minlength=count)
+    impostors = left[~same], right[~same]
+    inside = np.bincount(impostors[0][impostors[0] == impostors[1]], minlength=count)
+    touching = sum(np.bincount(side, minlength=count) for side in impostors) - inside
+    tested = genuine.min() > 0 and inside.min() > 0
+    return bool(tested and genuine.max() < genuine.sum() and touching.max() < len(impostors[0]))
