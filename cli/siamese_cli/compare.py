@@ -20,6 +20,9 @@ def compare(
     model: Annotated[str | None, typer.Option("--model", help="Model folder, NAME, NAME@TAG or NAME@FILE.")] = None,
     far: Annotated[float | None, typer.Option("--far", help="Operating point for this FAR [best accuracy].")] = None,
     threshold: Annotated[float | None, typer.Option("--threshold", help="Decide at this similarity instead.")] = None,
+    prior: Annotated[
+        float | None, typer.Option("--prior", help="Share of genuine pairs that the probability supposes [0.5].")
+    ] = None,
     align: Align = "auto",
     face: FaceOption = "auto",
     seed: Seed = 0,
@@ -45,7 +48,7 @@ def compare(
         from siamese.inference.verifier import Verifier
 
         verifier = Verifier.load(model, device=device, align=align, face=face)  # type: ignore[arg-type]
-        result = verifier.compare(left, right, far=far, threshold=threshold)
+        result = verifier.compare(left, right, far=far, threshold=threshold, prior=prior)
     seconds = time.perf_counter() - started
     facts = {"model": model, "device": verifier.device, "seconds": seconds}
     emit(_as_json(result, facts), _as_text(result, facts), as_json=json)
@@ -55,7 +58,8 @@ def _as_json(result: "Comparison", facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "same": result.same,
         "similarity": result.similarity,
-        "probability": None,
+        "probability": result.probability,
+        "prior": result.prior,
         "threshold": result.threshold,
         "far": result.far,
         **facts,
@@ -76,6 +80,7 @@ def _as_text(result: "Comparison", facts: dict[str, Any]) -> str:
         origin = f"FAR {percent(result.far)} on {result.split} pairs, operating point {result.point}"
     lines = [
         f"{verdict}: similarity {result.similarity:.4f} {sign} threshold {result.threshold:.4f} ({origin})",
+        *_probability_lines(result),
         f"{facts['model']} on {facts['device']}, {facts['seconds']:.1f} s",
     ]
     found = [outcome.faces for outcome in result.outcomes]
@@ -83,3 +88,11 @@ def _as_text(result: "Comparison", facts: dict[str, Any]) -> str:
         words = ("no search: taken as an aligned crop" if number is None else f"{number} found" for number in found)
         lines.append(f"faces: {', '.join(words)}")
     return "\n".join(lines)
+
+
+def _probability_lines(result: "Comparison") -> list[str]:
+    if result.probability is None or result.prior is None:
+        return []
+    bounded = min(max(result.probability, 1e-4), 1 - 1e-4)  # no data supports "100.00 %"
+    sign = "" if bounded == result.probability else "below " if bounded > result.probability else "above "
+    return [f"probability of the same identity: {sign}{percent(bounded)}, where {percent(result.prior)} of pairs are"]

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from siamese.device import resolve_device
 from siamese.encoders.registry import create_encoder
 from siamese.errors import FaceError, ImageError, ModelError, OptionError
+from siamese.evaluation.calibration import Calibration
+from siamese.evaluation.calibration_prior import check_prior
 from siamese.evaluation.operating_points import OperatingPoint, choose_operating_point
 from siamese.images.faces import FaceChoice
 from siamese.images.loader import AlignChoice, ImageLoader, Outcome
@@ -26,6 +28,8 @@ class Comparison:
     Attributes:
         same: the verdict.
         similarity: of the two embeddings, in [-1, 1]: the pair head's where the model has one, else their cosine.
+        probability: that the two are the same, at `prior`; None for a model without a calibration.
+        prior: share of genuine pairs that the probability supposes; None without a probability.
         threshold: accept at this similarity and above.
         far: share of impostor validation pairs that the threshold accepts; None for a threshold given by hand.
         point: name of the operating point, None for a threshold given by hand.
@@ -35,6 +39,8 @@ class Comparison:
 
     same: bool
     similarity: float
+    probability: float | None
+    prior: float | None
     threshold: float
     far: float | None
     point: str | None
@@ -123,8 +129,19 @@ class Verifier:
         """
         return self.network.pair_similarity(left, right)
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """From similarity to P(same); it travels with the model, and an untouched encoder has none."""
+        return None if self.card is None else self.card.calibration
+
     def compare(
-        self, left: Path | bytes, right: Path | bytes, *, far: float | None = None, threshold: float | None = None
+        self,
+        left: Path | bytes,
+        right: Path | bytes,
+        *,
+        far: float | None = None,
+        threshold: float | None = None,
+        prior: float | None = None,
     ) -> Comparison:
         """Decide whether two images show the same identity.
 
@@ -133,13 +150,17 @@ class Verifier:
             right: path, or an image file as bytes.
             far: use the operating point for this FAR; None for the one of best accuracy.
             threshold: use this similarity instead of an operating point.
+            prior: share of genuine pairs among those that are compared, for the probability; None for that of the
+                calibration. The verdict does not depend on it.
 
         Raises:
             ImageError: an image cannot be read.
             FaceError: no face in an image of which the model needs one.
-            OptionError: no operating point for that FAR, or none at all and no threshold given.
+            OptionError: no operating point for that FAR, or none at all and no threshold given; a prior for a model
+                without a calibration, or outside (0, 1).
         """
         point = self._point(far, threshold)
+        supposed = self._prior(prior)
         embeddings = self.embed([left, right])
         first, second = embeddings.outcomes
         for source, outcome in ((left, first), (right, second)):
@@ -151,12 +172,24 @@ class Verifier:
         return Comparison(
             same=score >= cut,
             similarity=score,
+            probability=self._probability(score, supposed),
+            prior=supposed,
             threshold=cut,
             far=None if point is None else point.far,
             point=None if point is None else point.name,
             split=None if point is None else point.split,
             outcomes=(first, second),
         )
+
+    def _prior(self, prior: float | None) -> float | None:
+        if self.calibration is None:
+            if prior is not None:
+                raise OptionError(f"--prior {prior:g}: {self.name} has no calibration; train a model folder for it")
+            return None
+        return self.calibration.prior if prior is None else check_prior(prior)
+
+    def _probability(self, score: float, prior: float | None) -> float | None:
+        return None if self.calibration is None else float(self.calibration.probability([score], prior)[0])
 
     def _point(self, far: float | None, threshold: float | None) -> OperatingPoint | None:
         if threshold is not None:

@@ -15,6 +15,7 @@ from siamese.encoders.download import sha256_of
 from siamese.encoders.registry import create_untrained
 from siamese.encoders.weights import WeightsRecord
 from siamese.errors import ModelError, SiameseError
+from siamese.evaluation.calibration import Calibration
 from siamese.evaluation.operating_points import OperatingPoint
 from siamese.heads.identity import IdentityHead
 from siamese.heads.pair import PairHead
@@ -90,6 +91,7 @@ class ModelCard(BaseModel):
         identities: labels of the identity head, in the order of its classes; None where there is no such head.
         subcentres: weights that the identity head has for each identity.
         operating_points: thresholds fitted on the validation pairs.
+        calibration: from similarity to P(same), fitted on the same pairs; None in folders of earlier versions.
         training: provenance.
         licence: what is known of the licences of weights and data.
         sha256: of `model.safetensors`.
@@ -105,6 +107,7 @@ class ModelCard(BaseModel):
     identities: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     subcentres: Annotated[int, Field(ge=1)] = 1
     operating_points: tuple[OperatingPoint, ...]
+    calibration: Calibration | None = None
     training: TrainingCard | None = None
     licence: str = "unknown"
     sha256: str = ""

@@ -32,6 +32,7 @@ def describe_model(config: TrainConfig, best: SiameseNetwork, keeper: BestKeeper
             **{name: importlib.metadata.version(name) for name in ("torch", "timm", "lightning", "numpy")},
         },
     )
+    points, calibration = keeper.fit_decisions(best)
     return ModelCard(
         encoder=describe_encoder(best),
         head=best.head_name,
@@ -39,7 +40,8 @@ def describe_model(config: TrainConfig, best: SiameseNetwork, keeper: BestKeeper
         pair_head=describe_pair_head(best),
         identities=None if head is None else data.identities,
         subcentres=1 if head is None else head.subcentres,
-        operating_points=keeper.operating_points(best),
+        operating_points=points,
+        calibration=calibration,
         training=training,
         licence=weights.licence if weights is not None else "of its training images",
     )

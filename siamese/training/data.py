@@ -109,16 +109,17 @@ def read_run_data(config: TrainConfig, spec: InputSpec, pairs: RunPairs, device:
 
 
 def _index(cache: PixelCache, paths: list[str], pairs: RunPairs) -> RunData:
-    tables = [frame for frame in (pairs.train, pairs.val) if frame is not None]
-    indexed = [index_tuples(frame, paths, cache.usable) for frame in tables]
-    lost = sum(map(len, tables)) - sum(map(len, indexed))
+    train = None if pairs.train is None else index_tuples(pairs.train, paths, cache.usable)
+    val = index_tuples(pairs.val, paths, cache.usable, identities=True)
+    indexed = [(pairs.train, train), (pairs.val, val)]
+    lost = sum(len(table) - len(kept) for table, kept in indexed if table is not None and kept is not None)
     if lost:
         log.warning("%d rows name an image that cannot be used and are left out", lost)
-    val = indexed[-1]
     if val.same is None or val.same.all() or not val.same.any():
         raise DataError("the validation pairs must hold genuine and impostor pairs; give others with --val-pairs")
     if pairs.images is None:
-        return RunData(cache, paths, indexed[0], np.unique(indexed[0].rows), None, (), val, None)
+        assert train is not None  # noqa: S101 - one of the two is there
+        return RunData(cache, paths, train, np.unique(train.rows), None, (), val, None)
     rows, names = _labelled(pairs.images, paths, cache.usable)
     if not len(rows):
         raise DataError(f"none of {len(pairs.images)} images to train on can be used; `siamese audit` says why")

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file, save_file
 
 from siamese.atomic import atomic_path, write_text
+from siamese.evaluation.calibration import Calibration
 from siamese.evaluation.operating_points import OperatingPoint
 from siamese.model.folder import ValidationFigures
 from siamese.model.network import SiameseNetwork
@@ -86,9 +87,9 @@ class BestKeeper(Callback):
             self._write_history()
         return True
 
-    def operating_points(self, network: SiameseNetwork) -> tuple[OperatingPoint, ...]:
-        """Thresholds of a network fitted on the validation pairs."""
-        return self._validation.operating_points(network)
+    def fit_decisions(self, network: SiameseNetwork) -> tuple[tuple[OperatingPoint, ...], Calibration]:
+        """Thresholds and calibration of a network, fitted on the validation pairs."""
+        return self._validation.fit_decisions(network)
 
     def load_best(self, network: SiameseNetwork) -> None:
         """Give a network, built like the best one, its weights."""

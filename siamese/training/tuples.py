@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from siamese.errors import DataError
+from siamese.pairing.pair_identities import pair_identities
 from siamese.pairing.table import image_columns
 
 
@@ -17,10 +18,12 @@ class Tuples:
     Attributes:
         rows: shape (N, 2) for pairs, (N, 3) for triplets, (N, 4) for quadruplets, int64.
         same: labels of pairs, shape (N,); None for triplets and quadruplets.
+        identities: codes of the identities of either side of pairs, shape (N, 2); None where nobody asked.
     """
 
     rows: NDArray[np.int64]
     same: NDArray[np.bool_] | None
+    identities: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """How many pairs, triplets or quadruplets."""
@@ -31,8 +34,16 @@ class Tuples:
         return Tuples(self.rows[:count], None if self.same is None else self.same[:count])
 
 
-def index_tuples(frame: pd.DataFrame, images: list[str], usable: NDArray[np.bool_]) -> Tuples:
+def index_tuples(
+    frame: pd.DataFrame, images: list[str], usable: NDArray[np.bool_], *, identities: bool = False
+) -> Tuples:
     """Turn a table of pairs, triplets or quadruplets into rows of `images`, leaving out what names an unusable image.
+
+    Args:
+        frame: the table.
+        images: what its paths are looked up in.
+        usable: which of the images can be used, shape (M,).
+        identities: find out whom the pairs of a labelled pair table show, too.
 
     Raises:
         DataError: nothing is left.
@@ -44,4 +55,8 @@ def index_tuples(frame: pd.DataFrame, images: list[str], usable: NDArray[np.bool
     if not kept.any():
         raise DataError(f"none of {len(frame)} rows is left: every one names an image that cannot be used")
     same = frame["same"].to_numpy(dtype=bool)[kept] if len(columns) == 2 else None
-    return Tuples(rows[kept].astype(np.int64), same)
+    codes = None
+    if identities:
+        found = pair_identities(frame)
+        codes = np.stack((found.left, found.right), axis=1)[kept]
+    return Tuples(rows[kept].astype(np.int64), same, codes)

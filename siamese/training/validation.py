@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from siamese.evaluation.calibration import Calibration
+from siamese.evaluation.calibration_fitting import fit_calibration
 from siamese.evaluation.identification import top_k_accuracy
 from siamese.evaluation.operating_points import OperatingPoint, fit_operating_points
 from siamese.evaluation.protocols import measure_cross_fitted
@@ -126,9 +128,14 @@ class Validation:
             logits = network.identity_head(vectors.to(self.images.device)).cpu().numpy()
         return {f"top{k}": top_k_accuracy(logits, held_out.labels, k) for k in (1, 5)}
 
-    def operating_points(self, network: SiameseNetwork) -> tuple[OperatingPoint, ...]:
-        """Thresholds fitted on the validation pairs."""
-        return fit_operating_points(self.scores(network), self.same, SPLIT)
+    def fit_decisions(self, network: SiameseNetwork) -> tuple[tuple[OperatingPoint, ...], Calibration]:
+        """Thresholds and calibration fitted on the validation pairs."""
+        scores, identities = self.scores(network), self.tuples.identities
+        assert identities is not None  # noqa: S101 - indexed with them
+        return (
+            fit_operating_points(scores, self.same, SPLIT),
+            fit_calibration(scores, self.same, identities[:, 0], identities[:, 1], SPLIT),
+        )
 
 
 def _finite(module: nn.Module | None) -> bool:

@@ -148,8 +148,8 @@ def test_evaluate_says_where_the_threshold_of_an_untouched_encoder_comes_from(
 
 def test_compare_answers_with_every_key(siamese: Siamese, model: Path, two_images: tuple[Path, Path]) -> None:
     result = siamese("compare", *two_images, "--model", model, "--json").json
-    expected = {"same", "similarity", "probability", "threshold", "far", "model", "device", "seconds", "faces"}
-    assert set(result) == expected
+    expected = "same similarity probability prior threshold far model device seconds faces"
+    assert set(result) == set(expected.split())
     assert result["same"] == (result["similarity"] >= result["threshold"])
     assert len(result["faces"]) == 2
     twin = siamese("compare", two_images[0], two_images[0], "--model", model, "--json").json
@@ -164,6 +164,36 @@ def test_compare_says_the_verdict_in_words_with_threshold_far_model_and_device(
     assert text.startswith(("same: similarity", "different: similarity"))
     for part in ("threshold", "FAR", str(model), "on cpu"):
         assert part in text
+
+
+def test_compare_gives_the_probability_of_the_models_calibration_at_any_prior(
+    siamese: Siamese, model: Path, two_images: tuple[Path, Path]
+) -> None:
+    calibration = read_card(model).calibration
+    assert calibration is not None
+    assert (calibration.split, calibration.prior) == ("validation", 0.5)
+    even, rare = (
+        siamese("compare", *two_images, "--model", model, *prior, "--json").json for prior in ((), ("--prior", 0.01))
+    )
+    assert even["prior"] == 0.5
+    assert even["probability"] == pytest.approx(calibration.probability([even["similarity"]])[0], abs=1e-12)
+    assert rare["same"] == even["same"], "the verdict is the threshold's"
+    log_odds = [np.log(each["probability"] / (1 - each["probability"])) for each in (even, rare)]
+    assert log_odds[1] - log_odds[0] == pytest.approx(np.log(0.01 / 0.99), abs=1e-9)
+    assert "probability of the same identity: " in siamese("compare", *two_images, "--model", model).out
+    refused = siamese("compare", *two_images, "--model", model, "--prior", 1)
+    assert refused.code == 2
+    assert "prior 1: expected the share of genuine pairs, above 0 and below 1" in refused.err
+
+
+def test_compare_with_an_untouched_encoder_has_no_probability(
+    siamese: Siamese, two_images: tuple[Path, Path]
+) -> None:
+    options = ("--model", ENCODER, "--threshold", 0.5)
+    assert siamese("compare", *two_images, *options, "--json").json["probability"] is None
+    refused = siamese("compare", *two_images, *options, "--prior", 0.1)
+    assert refused.code == 2
+    assert "has no calibration; train a model folder for it" in refused.err
 
 
 def test_compare_takes_a_threshold_by_hand_also_zero(

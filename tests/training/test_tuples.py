@@ -58,3 +58,19 @@ def test_the_first_of_them_keep_their_labels() -> None:
     assert first.same is not None
     assert first.same.tolist() == [True, False]
     assert Tuples(np.zeros((3, 3), np.int64), None).first(2).same is None
+
+
+def test_whom_pairs_show_is_found_out_where_it_is_asked_and_kept_with_the_rows() -> None:
+    frame = pd.DataFrame(
+        {"left": ["a", "b", "lost", "c"], "right": ["b", "c", "a", "d"], "same": [True, False, True, False]}
+    )
+    images, usable = ["a", "b", "c", "d"], np.ones(4, bool)
+    assert index_tuples(frame, images, usable).identities is None
+    found = index_tuples(frame, images, usable, identities=True)
+    assert found.identities is not None
+    # a and b are one person, c and d two more.
+    assert found.identities.shape == (3, 2)
+    first, second, third = found.identities.tolist()
+    assert first[0] == first[1] == second[0]
+    assert len({first[0], second[1], third[1]}) == 3
+    assert third[0] == second[1]

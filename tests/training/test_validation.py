@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from siamese.encoders.encoder import Encoder
 from siamese.errors import DataError
+from siamese.evaluation.calibration_fitting import fit_calibration
 from siamese.evaluation.metrics import auc, eer
 from siamese.evaluation.operating_points import fit_operating_points
 from siamese.evaluation.protocols import measure_cross_fitted
@@ -55,7 +56,9 @@ def random_validation(seed: int, count: int = 80) -> tuple[Validation, NDArray[n
     features = pixels[:, 0, 0, :2].astype(np.float64)
     left, right = features[rows[:, 0]], features[rows[:, 1]]
     cosines = (left * right).sum(axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
-    return Validation(Images(pixels, "cpu"), Tuples(rows, kinds[rows[:, 0]] == kinds[rows[:, 1]])), cosines
+    # The identity of an image is its kind, so that codes and labels agree.
+    tuples = Tuples(rows, kinds[rows[:, 0]] == kinds[rows[:, 1]], kinds[rows])
+    return Validation(Images(pixels, "cpu"), tuples), cosines
 
 
 def test_scores_are_the_cosines_of_the_pairs_at_given_angles() -> None:
@@ -106,10 +109,14 @@ def test_measuring_leaves_the_network_training() -> None:
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
 
 
-def test_operating_points_are_fitted_on_the_scores_and_name_the_split() -> None:
+def test_operating_points_and_calibration_are_fitted_on_the_scores_and_name_the_split() -> None:
     validation, _ = random_validation(1, count=120)
     network = SiameseNetwork(Corner())
-    points = validation.operating_points(network)
+    points, calibration = validation.fit_decisions(network)
+    assert validation.tuples.identities is not None
+    sides = validation.tuples.identities.T
+    assert calibration == fit_calibration(validation.scores(network), validation.same, *sides, "validation")
+    assert (calibration.split, calibration.genuine) == ("validation", int(validation.same.sum()))
     assert points == fit_operating_points(validation.scores(network), validation.same, "validation")
     assert {point.split for point in points} == {"validation"}
     genuine = int(validation.same.sum())
@@ -175,7 +182,7 @@ def test_with_damaged_images_either_and_both_of_a_pair_are_looked_at() -> None:
     assert plain is not None
     assert abs(figures.auc - plain.auc) > 0.05
     # Thresholds are fitted on the pairs as they are: what a user compares is not damaged on purpose.
-    assert damaged.operating_points(network) == validation.operating_points(network)
+    assert damaged.fit_decisions(network) == validation.fit_decisions(network)
 
 
 def test_damage_is_told_which_images_it_is_given_whatever_the_chunks() -> None:
