@@ -66,7 +66,7 @@ def _as_text(evaluation: "Evaluation", model: str, device: str, output: Path | N
         ("AUC", f"{measured.auc:.4f}"),
         ("EER", percent(measured.eer)),
         ("F1", f"{measured.f1:.4f}"),
-        *((f"TAR at FAR {far}", percent(tar)) for far, tar in measured.tar_at_far.items()),
+        *((f"TAR at FAR {far}", percent(tar)) for far, tar in _down_to_insufficient(measured.tar_at_far)),
     ]
     lines = [
         f"{count(measured.genuine, 'genuine pair')} and {count(measured.impostor, 'impostor pair')} "
@@ -77,3 +77,9 @@ def _as_text(evaluation: "Evaluation", model: str, device: str, output: Path | N
     if output is not None:
         lines.append(f"written: {output / 'metrics.json'}, {output / 'scores.csv'}")
     return "\n".join(lines)
+
+
+def _down_to_insufficient(figures: dict[str, float | None]) -> list[tuple[str, float | None]]:
+    """Figures by falling FAR, up to the first that the data does not support: those below it say the same."""
+    supported = [far for far, figure in figures.items() if figure is not None]
+    return list(figures.items())[: len(supported) + 1]

@@ -1,16 +1,16 @@
 """Protocols: how a threshold is found without looking at the pairs it is reported on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamese.errors import DataError
 from siamese.evaluation import metrics
+from siamese.evaluation.curves import Curve
 from siamese.evaluation.operating_points import OperatingPoint
 from siamese.evaluation.thresholds import best_accuracy_threshold
-
-TAR_FARS = (1e-1, 1e-2, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,21 @@ class Measurement:
         accuracy: mean over folds where there are folds, else at `threshold`; in [0, 1].
         accuracy_std: standard deviation (n - 1) of the folds' accuracies, None without folds.
         threshold: the threshold used; with folds, the mean of theirs.
+        precision: share of genuine pairs among those accepted; 0 where nothing is accepted.
+        recall: share of the genuine pairs that is accepted, TAR.
+        far: share of the impostor pairs that is accepted.
         f1: F1 of the genuine class under the same decisions.
+        mcc: Matthews correlation of decisions and labels, in [-1, 1].
         auc: area under the operating characteristic.
         eer: equal error rate.
+        average_precision: of the genuine class.
+        best_f1: the highest F1 that a threshold fitted on these very pairs would reach, and that threshold.
+        min_detection_cost: the lowest detection cost, normalised, at a target prior of .01 and equal costs.
         tar_at_far: TAR by FAR; None is insufficient data.
+        frr_at_far: FRR by FAR, 1 - TAR; None is insufficient data.
         threshold_from: in words, what the threshold was fitted on.
+        accepted: the decisions, shape (N,).
+        thresholds: what each was made at, shape (N,).
     """
 
     genuine: int
@@ -35,11 +45,26 @@ class Measurement:
     accuracy: float
     accuracy_std: float | None
     threshold: float
+    precision: float
+    recall: float
+    far: float
     f1: float
+    mcc: float
     auc: float
     eer: float
+    average_precision: float
+    best_f1: dict[str, float]
+    min_detection_cost: float
     tar_at_far: dict[str, float | None]
+    frr_at_far: dict[str, float | None]
     threshold_from: str
+    accepted: NDArray[np.bool_] = field(repr=False, compare=False)
+    thresholds: NDArray[np.float64] = field(repr=False, compare=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures by name, without the decisions."""
+        figures = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in figures.items() if name not in ("accepted", "thresholds")}
 
 
 def measure_at(scores: ArrayLike, same: ArrayLike, threshold: float, fitted_on: str) -> Measurement:
@@ -128,18 +153,32 @@ def _measurement(
     accuracies: list[float],
     fitted_on: str,
 ) -> Measurement:
-    genuine = int(np.count_nonzero(labels))
+    curve = Curve.of(values, labels)
+    f1 = curve.f1()
+    best_f1 = {"f1": float(f1.max()), "threshold": curve.threshold_of_highest(f1)}
+    # Shifted by each fold's own threshold, decisions are made at zero.
+    shifted = values - thresholds
+    far, recall = (float(np.mean(shifted[kind] >= 0)) for kind in (~labels, labels))
     return Measurement(
-        genuine=genuine,
-        impostor=len(labels) - genuine,
+        genuine=curve.genuine,
+        impostor=curve.impostor,
         accuracy=float(np.mean(accuracies)),
         accuracy_std=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
         # The mean of equal numbers may differ from them in the last digit.
         threshold=float(thresholds[0] if (thresholds == thresholds[0]).all() else thresholds.mean()),
-        # Shifted by each fold's own threshold, decisions are made at zero.
-        f1=metrics.f1_at(values - thresholds, labels, 0.0),
-        auc=metrics.auc(values, labels),
-        eer=metrics.eer(values, labels),
-        tar_at_far={f"{far:g}": metrics.tar_at_far(values, labels, far) for far in TAR_FARS},
+        precision=metrics.precision_at(shifted, labels, 0.0),
+        recall=recall,
+        far=far,
+        f1=metrics.f1_at(shifted, labels, 0.0),
+        mcc=metrics.matthews_at(shifted, labels, 0.0),
+        auc=curve.auc(),
+        eer=curve.eer_point()[0],
+        average_precision=curve.average_precision(),
+        best_f1=best_f1,
+        min_detection_cost=metrics.min_detection_cost_of(curve).normalised,
+        tar_at_far={f"{far:g}": curve.tar_at_far(far) for far in metrics.FARS},
+        frr_at_far={f"{far:g}": curve.frr_at_far(far) for far in metrics.FARS},
         threshold_from=fitted_on,
+        accepted=shifted >= 0,
+        thresholds=thresholds,
     )

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -51,7 +51,7 @@ class Evaluation:
             "pairs": self.pairs,
             "failed": self.failed,
             "images": self.images,
-            **asdict(self.measurement),
+            **self.measurement.as_json(),
             "intervals": {},
         }
 

@@ -2,7 +2,14 @@ import re
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    matthews_corrcoef,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from siamese.errors import DataError
 from siamese.evaluation import metrics
@@ -43,6 +50,15 @@ def test_ten_folds_are_those_of_a_direct_loop(seed: int) -> None:
     assert measured.accuracy_std == pytest.approx(deviation)
     assert measured.threshold == pytest.approx(sum(thresholds) / 10)
     assert measured.f1 == pytest.approx(f1_score(same, accepted))
+    assert measured.precision == pytest.approx(precision_score(same, accepted))
+    assert measured.recall == pytest.approx(recall_score(same, accepted))
+    assert measured.far == pytest.approx(np.mean(accepted[~same]))
+    assert measured.mcc == pytest.approx(matthews_corrcoef(same, accepted))
+    np.testing.assert_array_equal(measured.accepted, accepted)
+    assert measured.average_precision == pytest.approx(average_precision_score(same, scores))
+    best = max(f1_score(same, scores >= cut) for cut in np.unique(scores))
+    assert measured.best_f1["f1"] == pytest.approx(best)
+    assert f1_score(same, scores >= measured.best_f1["threshold"]) == pytest.approx(best)
     assert measured.auc == pytest.approx(roc_auc_score(same, scores))
     assert measured.eer == metrics.eer(scores, same)
     assert (measured.genuine, measured.impostor) == (200, 200)
@@ -139,8 +155,13 @@ def test_an_operating_point_is_named_with_its_split() -> None:
 def test_tar_at_fars_that_the_pairs_do_not_support_is_insufficient_data() -> None:
     scores, same = overlapping(800, 0)
     tar = measure_at(scores, same, 0.2, "x").tar_at_far
-    assert list(tar) == ["0.1", "0.01", "0.001"]
+    assert list(tar) == ["0.1", "0.01", "0.001", "0.0001", "1e-05", "1e-06"]
     assert tar["0.1"] == metrics.tar_at_far(scores, same, 0.1)
+    frr = measure_at(scores, same, 0.2, "x").frr_at_far
+    assert {far for far, value in frr.items() if value is None} == {
+        far for far, value in tar.items() if value is None
+    }
+    assert frr["0.1"] == pytest.approx(1 - metrics.tar_at_far(scores, same, 0.1))
     assert tar["0.01"] is not None
     assert tar["0.001"] is None
 
