@@ -29,6 +29,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for metrics.json and scores.csv.")
     ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Embed each image together with its mirror image.")] = False,
     align: Align = "auto",
     face: FaceOption = "auto",
     seed: Seed = 0,
@@ -49,7 +50,7 @@ def evaluate(
         from siamese.inference.verifier import Verifier
 
         size = parse_size(input_size)
-        verifier = Verifier.load(model, device=device, align=align, face=face, input_size=size)  # type: ignore[arg-type]
+        verifier = Verifier.load(model, device=device, align=align, face=face, input_size=size, flip=flip)  # type: ignore[arg-type]
         options = {"root": root, "protocol": protocol, "val_pairs": val_pairs, "far": far, "same_label": same_label}
         evaluation = evaluating.evaluate(verifier, pairs, **options)  # type: ignore[arg-type]
         extra = {"model": model, "device": verifier.device, "seconds": time.perf_counter() - started}

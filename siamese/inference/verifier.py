@@ -56,6 +56,7 @@ class Verifier:
         network: in evaluation, on `device`.
         card: of a model folder; None for an untouched encoder.
         device: `cpu` or `cuda:N`.
+        flip: whether each image is embedded together with its mirror image.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class Verifier:
         device: str,
         align: AlignChoice = "auto",
         face: FaceChoice = "auto",
+        flip: bool = False,
     ) -> None:
         self.name = name
         self.device = device
         self.card = card
         self.network = network.to(device).eval()
+        self.flip = flip
         self._loader = ImageLoader(network.input_spec, align=align, face=face, device=device)
 
     @classmethod
@@ -83,6 +86,7 @@ class Verifier:
         align: AlignChoice = "auto",
         face: FaceChoice = "auto",
         input_size: tuple[int, int] | None = None,
+        flip: bool = False,
     ) -> "Verifier":
         """Load a model folder, or build an untouched encoder (`NAME`, `NAME@TAG`, `NAME@FILE`).
 
@@ -92,6 +96,8 @@ class Verifier:
             align: `auto` brings raw photographs to the template that the model needs, `yes`, `no`.
             face: which face of an image with several.
             input_size: height and width, for an untouched encoder only.
+            flip: embed each image together with its mirror image, as `embed_pixels` says. Operating points and
+                calibration of a model folder were fitted without.
 
         Raises:
             SiameseError: no such model, a changed folder, missing weights, a missing device.
@@ -102,11 +108,11 @@ class Verifier:
             if input_size is not None:
                 raise OptionError(f"--input-size: the model folder {path} has its own; leave the option out")
             network, card = load_model(path)
-            return cls(str(model), network, card, device=where, align=align, face=face)
+            return cls(str(model), network, card, device=where, align=align, face=face, flip=flip)
         if path.is_file():
             raise ModelError(f"{path}: is a file; expected a model folder, or NAME@{path} to use it as weights")
         network = SiameseNetwork(create_encoder(str(model), input_size=input_size))
-        return cls(str(model), network, None, device=where, align=align, face=face)
+        return cls(str(model), network, None, device=where, align=align, face=face, flip=flip)
 
     @property
     def operating_points(self) -> tuple[OperatingPoint, ...]:
@@ -120,7 +126,7 @@ class Verifier:
             sources: paths, or image files as bytes.
             batch: images at a time; None for what suits the device.
         """
-        return embed_sources(self.network, self._loader, sources, device=self.device, batch=batch)
+        return embed_sources(self.network, self._loader, sources, device=self.device, batch=batch, flip=self.flip)
 
     def similarity(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[Any]:
         """Similarity of each row of `left` (N, D) with the same row of `right` (N, D); shape (N,), in [-1, 1].

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from siamese.images.loader import ImageLoader, Outcome
 from siamese.model.network import SiameseNetwork
@@ -42,6 +43,7 @@ def embed_pixels(
     *,
     device: str = "cpu",
     batch: int | None = None,
+    flip: bool = False,
 ) -> NDArray[np.float32]:
     """Embed prepared pixels; the network is put in evaluation for the call and left as it was found.
 
@@ -51,11 +53,24 @@ def embed_pixels(
         rows: which of them, shape (N,); None for all.
         device: where the network runs.
         batch: images at a time; None for what suits the device.
+        flip: test-time augmentation: the direction halfway between the embeddings of the image and of its mirror
+            image. It costs a second pass, and is for what may be mirrored: faces, not characters.
 
     Returns:
         Shape (N, D), float32, rows of unit length.
     """
-    return _in_batches(network, network, network.embedding_dim, pixels, rows, device, batch)
+    part = _MirrorMean(network) if flip else network
+    return _in_batches(network, part, network.embedding_dim, pixels, rows, device, batch)
+
+
+class _MirrorMean(nn.Module):
+    def __init__(self, network: SiameseNetwork) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        embeddings: Tensor = self._network(images) + self._network(images.flip(-1))
+        return F.normalize(embeddings, dim=1)
 
 
 def encode_pixels(
@@ -123,6 +138,7 @@ def embed_sources(
     *,
     device: str = "cpu",
     batch: int | None = None,
+    flip: bool = False,
 ) -> Embeddings:
     """Load and embed images in batches; memory holds one batch of pixels and the embeddings.
 
@@ -132,6 +148,7 @@ def embed_sources(
         sources: paths, or files as bytes; the caller passes each image once.
         device: where the network runs.
         batch: images at a time; None for what suits the device.
+        flip: as in `embed_pixels`.
     """
     batch = batch or default_batch(device)
     vectors = np.zeros((len(sources), network.embedding_dim), np.float32)
@@ -144,7 +161,7 @@ def embed_sources(
         usable = np.array([outcome.status == "ok" for outcome in done], dtype=bool)
         if usable.any():
             rows = start + np.flatnonzero(usable)
-            vectors[rows] = embed_pixels(network, pixels[usable], device=device, batch=batch)
+            vectors[rows] = embed_pixels(network, pixels[usable], device=device, batch=batch, flip=flip)
         outcomes.extend(done)
     return Embeddings(vectors, outcomes)
 

@@ -48,6 +48,18 @@ def test_an_image_has_the_same_embedding_in_batches_of_any_size(batch: int) -> N
     np.testing.assert_allclose(embed_pixels(net, images, batch=batch), alone, atol=1e-5)
 
 
+def test_with_its_mirror_image_an_image_lies_halfway_between_the_two_and_sides_do_not_matter() -> None:
+    net, images = network(), pixels(5)
+    plain, mirrored = embed_pixels(net, images), embed_pixels(net, images[:, :, ::-1])
+    halfway = plain + mirrored
+    halfway /= np.linalg.norm(halfway, axis=1, keepdims=True)
+    assert np.abs(halfway - plain).max() > 1e-3
+    np.testing.assert_allclose(embed_pixels(net, images, flip=True), halfway, atol=1e-5)
+    np.testing.assert_allclose(embed_pixels(net, images[:, :, ::-1], flip=True), halfway, atol=1e-5)
+    loaded = embed_sources(net, ImageLoader(net.input_spec), [png(image) for image in images], batch=2, flip=True)
+    np.testing.assert_allclose(loaded.vectors, halfway, atol=1e-5)
+
+
 def test_nothing_to_embed_gives_no_rows() -> None:
     net = network()
     assert embed_pixels(net, pixels(0)).shape == (0, net.embedding_dim)
