@@ -1,6 +1,7 @@
 """`siamese evaluate`."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from siamese_cli.options import Align, Device, FaceOption, InputSize, Json, Quie
 from siamese_cli.output import count, emit, percent, table, talking
 
 if TYPE_CHECKING:
-    from siamese.inference.evaluate import Evaluation
+    from siamese.inference.evaluation import Evaluation
 
 
 def evaluate(
@@ -46,38 +47,58 @@ def evaluate(
     """
     started = time.perf_counter()
     with talking(quiet=quiet):
-        from siamese.inference import evaluate as evaluating
+        from siamese.inference.evaluate import evaluate as measure
+        from siamese.inference.evaluation import save_evaluation
         from siamese.inference.verifier import Verifier
 
         size = parse_size(input_size)
         verifier = Verifier.load(model, device=device, align=align, face=face, input_size=size, flip=flip)  # type: ignore[arg-type]
         options = {"root": root, "protocol": protocol, "val_pairs": val_pairs, "far": far, "same_label": same_label}
-        evaluation = evaluating.evaluate(verifier, pairs, **options)  # type: ignore[arg-type]
+        evaluation = measure(verifier, pairs, **options)  # type: ignore[arg-type]
         extra = {"model": model, "device": verifier.device, "seconds": time.perf_counter() - started}
         if output is not None:
-            evaluating.save_evaluation(evaluation, output, extra)
+            save_evaluation(evaluation, output, extra)
     emit({**evaluation.as_json(), **extra}, _as_text(evaluation, model, verifier.device, output), as_json=json)
 
 
 def _as_text(evaluation: "Evaluation", model: str, device: str, output: Path | None) -> str:
     measured = evaluation.measurement
-    spread = "" if measured.accuracy_std is None else f" +- {100 * measured.accuracy_std:.2f}"
     rows = [
-        ("accuracy", f"{100 * measured.accuracy:.2f}{spread} %"),
-        ("AUC", f"{measured.auc:.4f}"),
-        ("EER", percent(measured.eer)),
-        ("F1", f"{measured.f1:.4f}"),
-        *((f"TAR at FAR {far}", percent(tar)) for far, tar in _down_to_insufficient(measured.tar_at_far)),
+        _row(evaluation, "accuracy", "accuracy", measured.accuracy, percent),
+        _row(evaluation, "AUC", "auc", measured.auc, "{:.4f}".format),
+        _row(evaluation, "EER", "eer", measured.eer, percent),
+        _row(evaluation, "F1", "f1", measured.f1, "{:.4f}".format),
+        *(
+            _row(evaluation, f"TAR at FAR {far}", f"tar_at_far={far}", tar, percent)
+            for far, tar in _down_to_insufficient(measured.tar_at_far)
+        ),
     ]
     lines = [
         f"{count(measured.genuine, 'genuine pair')} and {count(measured.impostor, 'impostor pair')} "
         f"of {count(evaluation.images, 'image')}; {evaluation.failed} of {evaluation.pairs:,} pairs without a score",
-        table((model, device), rows),
+        table((model, device, "95 % interval"), rows),
         f"threshold {measured.threshold:.4f}, fitted on {measured.threshold_from}",
     ]
+    if measured.accuracy_std is not None:
+        lines.append(f"standard deviation of the folds' accuracies: {percent(measured.accuracy_std)}")
+    if evaluation.fitted_here:
+        lines.append(f"flattering: {evaluation.fitted_here:,} of these pairs are among those of the fit")
+    calibrated = evaluation.as_json()["calibration"]
+    if calibrated is not None:
+        method, split = calibrated["method"], calibrated["split"]
+        lines.append(f"calibration error {percent(calibrated['ece'])} ({method}, fitted on {split})")
     if output is not None:
         lines.append(f"written: {output / 'metrics.json'}, {output / 'scores.csv'}")
     return "\n".join(lines)
+
+
+def _row(
+    evaluation: "Evaluation", name: str, key: str, value: float | None, word: Callable[[float], str]
+) -> tuple[str, ...]:
+    """A figure with its interval, or with the reason why it has none."""
+    found = evaluation.estimates[key]
+    interval = "" if found.interval is None else f"{word(found.interval.low)} to {word(found.interval.high)}"
+    return name, "insufficient data" if value is None else word(value), interval
 
 
 def _down_to_insufficient(figures: dict[str, float | None]) -> list[tuple[str, float | None]]:

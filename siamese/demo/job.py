@@ -10,7 +10,8 @@ import torch
 from siamese.config import make_train_config
 from siamese.demo.folder import write_identities
 from siamese.images.catalog import read_catalog
-from siamese.inference.evaluate import Evaluation, evaluate, save_evaluation
+from siamese.inference.evaluate import evaluate
+from siamese.inference.evaluation import Evaluation, save_evaluation
 from siamese.inference.verifier import Comparison, Verifier
 from siamese.pairing.formats import read_pairs
 from siamese.pairing.make import MakePairs, make_pair_files

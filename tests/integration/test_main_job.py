@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import brier_score_loss
 
 from siamese.config_file import read_config_file
 from siamese.inference.verifier import Verifier
@@ -136,6 +137,45 @@ def test_evaluate_has_every_key_and_agrees_with_the_scores_it_wrote(
     )
     assert result["threshold"] == next(p.threshold for p in read_card(model).operating_points if p.name == "accuracy")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["auc"] == result["auc"]
+
+
+def test_evaluate_gives_intervals_and_judges_the_calibration(
+    siamese: Siamese, faces: Path, pairs: Path, model: Path, tmp_path: Path
+) -> None:
+    common = ("evaluate", model, "--pairs", pairs / "test.csv", "--root", faces)
+    result = siamese(*common, "-o", tmp_path, "--json").json
+    assert {"accuracy", "auc", "eer", "f1", "tar_at_far=0.1"} <= set(result["intervals"])
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    calibration = read_card(model).calibration
+    assert calibration is not None
+    np.testing.assert_allclose(scores["probability"], calibration.probability(scores["similarity"]), atol=1e-6)
+    assert ((scores["similarity"] >= result["threshold"]) == scores["accepted"].astype(bool)).all()
+    assert result["calibration"]["brier"] == pytest.approx(
+        brier_score_loss(scores["same"], scores["probability"], sample_weight=even_weights(scores["same"])), abs=1e-6
+    )
+    fitted, tested = (
+        {frozenset(pair) for pair in pd.read_csv(file)[["left", "right"]].itertuples(index=False)}
+        for file in (model / "run" / "val.csv", pairs / "test.csv")
+    )
+    assert result["fitted_here"] == len(fitted & tested)
+    text = siamese(*common).out
+    assert "95 % interval" in text
+    assert "calibration error" in text
+
+
+def even_weights(same: pd.Series) -> np.ndarray:
+    """Either kind weighs one half."""
+    return np.where(same, 0.5 / same.sum(), 0.5 / (~same.astype(bool)).sum())
+
+
+def test_evaluating_on_the_pairs_of_the_fit_is_said_and_marked(siamese: Siamese, faces: Path, model: Path) -> None:
+    fitted = model / "run" / "val.csv"
+    outcome = siamese("evaluate", model, "--pairs", fitted, "--root", faces, "--json")
+    count = len(pd.read_csv(fitted))
+    assert outcome.json["fitted_here"] == count
+    assert f"was fitted on {count} of these {count} pairs: the figures flatter" in outcome.err
+    text = siamese("evaluate", model, "--pairs", fitted, "--root", faces).out
+    assert f"flattering: {count:,} of these pairs are among those of the fit" in text
 
 
 def test_evaluate_says_where_the_threshold_of_an_untouched_encoder_comes_from(
