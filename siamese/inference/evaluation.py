@@ -91,14 +91,26 @@ def _ends(estimate: Estimate) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
-def save_evaluation(evaluation: Evaluation, folder: Path, extra: dict[str, object]) -> None:
-    """Write `metrics.json` and `scores.csv`.
+def save_evaluation(evaluation: Evaluation, folder: Path, extra: dict[str, Any]) -> None:
+    """Write `metrics.json` and `scores.csv` of one model."""
+    write_metrics({**evaluation.as_json(), **extra}, folder)
+    write_scores(evaluation, folder)
+
+
+def write_metrics(figures: dict[str, Any], folder: Path) -> Path:
+    """Write `metrics.json` into a folder."""
+    path = folder / "metrics.json"
+    write_text(path, json.dumps(figures, indent=2) + "\n")
+    return path
+
+
+def write_scores(evaluation: Evaluation, folder: Path) -> Path:
+    """Write `scores.csv` into a folder.
 
     The table holds the pairs in input order with `similarity`, `probability` where there is a calibration, `accepted`
     and `status`.
     """
-    text = json.dumps({**evaluation.as_json(), **extra}, indent=2)
-    write_text(folder / "metrics.json", text + "\n")
+    path = folder / "scores.csv"
     scores, kept = evaluation.scores, evaluation.scores.scored
     columns: dict[str, Any] = {"similarity": scores.scores}
     probabilities = evaluation.probabilities
@@ -109,7 +121,8 @@ def save_evaluation(evaluation: Evaluation, folder: Path, extra: dict[str, objec
     columns["accepted"][kept] = evaluation.measurement.accepted.astype(np.int64)
     columns["accepted"][~kept] = pd.NA
     columns["status"] = np.where(kept, "scored", "failed")
-    with atomic_path(folder / "scores.csv") as temporary:
+    with atomic_path(path) as temporary:
         # Nine digits bring a float32 back: who reads the scores decides as was decided here.
         table = scores.frame.assign(**columns)
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
+    return path
