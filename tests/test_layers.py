@@ -12,7 +12,7 @@ import pytest
 # From the top of the house down; a room imports from itself, from those before it, and from the ground floor.
 ROOMS = (
     *("pairing", "images", "encoders", "heads", "losses", "evaluation"),
-    *("model", "training", "inference", "gallery", "demo"),
+    *("model", "training", "inference", "report", "gallery", "demo"),
 )
 GROUND_FLOOR = (
     *("errors", "config", "config_file", "idle_options", "similarity", "text_file"),
