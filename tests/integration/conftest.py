@@ -83,8 +83,12 @@ def two_images(faces: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="session")
 def lfw_crops(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LFW aligned; `SIAMESE_LFW_CROPS` names crops that `siamese align` made before, which takes half an hour."""
     from siamese.images.alignment import AlignJob, align_folder
 
+    made = os.environ.get("SIAMESE_LFW_CROPS")
+    if made:
+        return Path(made)
     folder = tmp_path_factory.mktemp("lfw") / "crops"
     align_folder(AlignJob(real_data / "data" / "lfw", folder))
     return folder
