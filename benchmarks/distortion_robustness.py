@@ -135,9 +135,7 @@ class Data:
 
     def figures(self, head: nn.Module) -> Figures:
         held_out, clean = embedded(head, self.held_out), embedded(head, self.clean)
-        threshold = smoothed_accuracy_threshold(
-            self.validation.scores(held_out, held_out), self.validation.same
-        )
+        threshold = smoothed_accuracy_threshold(self.validation.scores(held_out, held_out), self.validation.same)
         one, both = zip(*(self.damage(head, damaged) for damaged in self.damaged), strict=True)
         accuracy = metrics.accuracy_at(self.test.scores(clean, clean), self.test.same, threshold)
         return Figures(self.test.auc(clean, clean), float(np.mean(one)), float(np.mean(both)), accuracy)

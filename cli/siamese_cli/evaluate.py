@@ -11,7 +11,7 @@ from siamese_cli.options import Align, Device, FaceOption, InputSize, Json, Quie
 from siamese_cli.output import emit, talking
 
 if TYPE_CHECKING:
-    from siamese.inference.evaluation import Evaluation
+    from siamese.report.of_evaluations import Evaluated
 
 
 def evaluate(
@@ -37,8 +37,10 @@ def evaluate(
     same_label: SameLabel = None,
     input_size: InputSize = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for metrics.json and scores.csv.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for report.html with its charts, metrics.json and scores.csv."),
     ] = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write the report.")] = True,
     flip: Annotated[bool, typer.Option("--flip", help="Embed each image together with its mirror image.")] = False,
     align: Align = "auto",
     face: FaceOption = "auto",
@@ -61,6 +63,8 @@ def evaluate(
         from siamese.inference.model_comparison import compare_models
         from siamese.inference.parts import measure_parts
         from siamese.inference.verifier import Verifier
+        from siamese.report.of_evaluations import Evaluated, pictures_below, report_content
+        from siamese.report.page import write_report
 
         size = parse_size(input_size)
         options = {"root": root, "protocol": protocol, "val_pairs": val_pairs, "far": far, "same_label": same_label}
@@ -70,16 +74,20 @@ def evaluate(
             verifier = Verifier.load(model, device=device, align=align, face=face, input_size=size, flip=flip)  # type: ignore[arg-type]
             evaluation = measure(verifier, pairs, **options)  # type: ignore[arg-type]
             parts = measure_parts(evaluation, by or [])
-            found.append((model, evaluation))
+            found.append(Evaluated(model, verifier, evaluation, parts))
             extra = {"parts": [each.as_json() for each in parts]} if by else {}
             seconds = time.perf_counter() - (begun if len(models) > 1 else started)
             results.append({**evaluation.as_json(), **extra, **_facts(model, verifier.device, seconds)})
             texts += [word_evaluation(evaluation, model, verifier.device), *map(word_parts, parts)]
-        comparisons = compare_models(found)
+        comparisons = compare_models([(each.name, each.evaluation) for each in found])
         result = results[0] if len(models) == 1 else _together(results, [each.as_json() for each in comparisons])
         texts += map(word_comparison, comparisons)
         if output is not None:
-            texts.append("written: " + ", ".join(map(str, _write(found, results, result, output))))
+            written = _write(found, results, result, output)
+            if report:
+                content = report_content(found, comparisons, pairs, flip=flip)
+                written = [*write_report(content, output, pictures_below(found[0].evaluation.root))[:1], *written]
+            texts.append("written: " + ", ".join(map(str, written)))
     emit(result, "\n\n".join(texts) if len(texts) > 2 else "\n".join(texts), as_json=json)
 
 
@@ -92,15 +100,15 @@ def _together(results: list[dict[str, Any]], comparisons: list[dict[str, Any]]) 
 
 
 def _write(
-    found: list[tuple[str, "Evaluation"]], results: list[dict[str, Any]], result: dict[str, Any], folder: Path
+    found: list["Evaluated"], results: list[dict[str, Any]], result: dict[str, Any], folder: Path
 ) -> list[Path]:
     """One model's files lie in the folder itself; of several each has a folder of its own there."""
     from siamese.inference.evaluation import write_metrics, write_scores
 
     if len(found) == 1:
-        return [write_metrics(result, folder), write_scores(found[0][1], folder)]
+        return [write_metrics(result, folder), write_scores(found[0].evaluation, folder)]
     files = [write_metrics(result, folder)]
-    for number, ((model, evaluation), each) in enumerate(zip(found, results, strict=True), 1):
-        own = folder / f"{number}-{Path(model).name.replace('@', '-')}"
-        files += [write_metrics(each, own), write_scores(evaluation, own)]
+    for number, (one, figures) in enumerate(zip(found, results, strict=True), 1):
+        own = folder / f"{number}-{Path(one.name).name.replace('@', '-')}"
+        files += [write_metrics(figures, own), write_scores(one.evaluation, own)]
     return files

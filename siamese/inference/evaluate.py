@@ -100,6 +100,7 @@ def evaluate(
         estimates=estimates(scores, same, people.left, people.right, STATISTICS, accepted=measurement.accepted),
         calibration=fitted.calibration,
         fitted_here=_shared(frame, base, fitted, str(pairs)),
+        root=base,
     )
 
 

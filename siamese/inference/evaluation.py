@@ -32,6 +32,7 @@ class Evaluation:
         estimates: statistics with their intervals, by name.
         calibration: from similarity to P(same), fitted elsewhere; None for a model without one.
         fitted_here: how many of the pairs the threshold or the calibration was fitted on.
+        root: what paths of images are relative to.
     """
 
     measurement: Measurement
@@ -43,6 +44,7 @@ class Evaluation:
     estimates: dict[str, Estimate]
     calibration: Calibration | None
     fitted_here: int
+    root: Path
 
     @property
     def similarities(self) -> NDArray[np.float64]:

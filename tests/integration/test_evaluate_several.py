@@ -1,6 +1,7 @@
 """Several models on the same pairs, and parts of the pairs, through `siamese evaluate`."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +80,30 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(
     assert (
         "--by pose: no such column, nor left_pose and right_pose; the pair file has left, right, same" in outcome.err
     )
+
+
+def test_the_report_of_an_evaluation_shows_figures_charts_slices_and_mistakes_and_needs_no_network(
+    siamese: Siamese, faces: Path, pairs: Path, model: Path, tmp_path: Path
+) -> None:
+    table = pd.read_csv(pairs / "test.csv")
+    table["light"] = np.where(np.arange(len(table)) % 3, "day", "night")
+    table.to_csv(tmp_path / "pairs.csv", index=False)
+    options = ("--pairs", tmp_path / "pairs.csv", "--root", faces, "--by", "light", "-o", tmp_path / "out", "--json")
+    result = siamese("evaluate", model, *options).json
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for part in (
+        f"{100 * result['accuracy']:.2f} %",
+        f"{result['auc']:.4f}",
+        "light",
+        "night",
+        "The hardest mistakes",
+    ):
+        assert part in page
+    assert page.count("data:image/jpeg") >= 2, "mistakes are shown as pictures"
+    assert not re.findall(r"(?:src|href)=[\"'](?!data:|#)", page)
+    charts = {path.stem for path in (tmp_path / "out" / "charts").iterdir()}
+    assert {"roc", "det", "reliability", "slices-1"} <= charts
+    assert any(name.startswith("training") for name in charts), "the run folder lies beside the model"
+    plain = siamese("evaluate", model, *options[:-3], "-o", tmp_path / "plain", "--no-report")
+    assert plain.code == 0, plain.err
+    assert sorted(path.name for path in (tmp_path / "plain").iterdir()) == ["metrics.json", "scores.csv"]
