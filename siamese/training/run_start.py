@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 # What a run's figures depend on; a test holds them against the dependencies of the project.
 PACKAGES = (
-    *("siamese", "albumentations", "facenet-pytorch", "imagehash", "lightning", "matplotlib", "numpy"),
+    *("siamese", "albumentations", "facenet-pytorch", "imagehash", "jinja2", "lightning", "matplotlib", "numpy"),
     *("opencv-python-headless", "pandas", "pillow", "pyarrow", "pydantic", "pytorch-metric-learning", "pyyaml"),
     *("safetensors", "scikit-learn", "scipy", "timm", "torch", "torchvision", "tqdm", "typer"),
 )
