@@ -38,7 +38,7 @@ def word_evaluation(evaluation: "Evaluation", model: str, device: str) -> str:
         lines.append(f"standard deviation of the folds' accuracies: {percent(measured.accuracy_std)}")
     if evaluation.fitted_here:
         lines.append(f"flattering: {evaluation.fitted_here:,} of these pairs are among those of the fit")
-    calibrated = evaluation.as_json()["calibration"]
+    calibrated = evaluation.calibration_figures
     if calibrated is not None:
         method, split = calibrated["method"], calibrated["split"]
         lines.append(f"calibration error {percent(calibrated['ece'])} ({method}, fitted on {split})")

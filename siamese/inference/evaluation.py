@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,13 @@ class Evaluation:
             "images": self.images,
             **self.measurement.as_json(),
             "intervals": {name: _ends(each) for name, each in self.estimates.items()},
-            "calibration": self._calibration_figures(),
+            "calibration": self.calibration_figures,
             "fitted_here": self.fitted_here,
         }
 
-    def _calibration_figures(self) -> dict[str, Any] | None:
+    @cached_property
+    def calibration_figures(self) -> dict[str, Any] | None:
+        """How far the probabilities can be believed, at the prior of the fit; None without a calibration."""
         probabilities = self.probabilities
         if self.calibration is None or probabilities is None:
             return None

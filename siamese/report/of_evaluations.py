@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import siamese
 from siamese.errors import ImageError
 from siamese.evaluation.intervals import Estimate
-from siamese.evaluation.reliability import brier_score, expected_calibration_error, reliability_bins
+from siamese.evaluation.reliability import reliability_bins
 from siamese.images.decode import decode
 from siamese.inference.evaluation import Evaluation
 from siamese.inference.model_comparison import ModelComparison
@@ -176,17 +176,16 @@ def _named(statistic: str) -> tuple[str, bool]:
 
 
 def _reliability(evaluation: Evaluation) -> Reliability | None:
-    probabilities, calibration = evaluation.probabilities, evaluation.calibration
-    if probabilities is None or calibration is None:
+    probabilities, figures = evaluation.probabilities, evaluation.calibration_figures
+    if probabilities is None or figures is None:
         return None
-    same, prior = evaluation.same, calibration.prior
-    found = reliability_bins(probabilities, same, prior=prior)
+    found = reliability_bins(probabilities, evaluation.same, prior=figures["prior"])
     columns = (found.probability, found.genuine, found.interval_low, found.interval_high)
     rows = zip(*(column.tolist() for column in columns), found.pairs.tolist(), strict=True)
     return Reliability(
         bins=tuple(ReliabilityBin(*row) for row in rows),
-        ece=expected_calibration_error(probabilities, same, prior=prior),
-        brier=brier_score(probabilities, same, prior=prior).score,
+        ece=figures["ece"],
+        brier=figures["brier"],
     )
 
 
