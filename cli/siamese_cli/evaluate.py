@@ -64,7 +64,6 @@ def evaluate(
         from siamese.inference.parts import measure_parts
         from siamese.inference.verifier import Verifier
         from siamese.report.of_evaluations import Evaluated, pictures_below, report_content
-        from siamese.report.page import write_report
 
         size = parse_size(input_size)
         options = {"root": root, "protocol": protocol, "val_pairs": val_pairs, "far": far, "same_label": same_label}
@@ -85,6 +84,8 @@ def evaluate(
         if output is not None:
             written = _write(found, results, result, output)
             if report:
+                from siamese.report.page import write_report  # matplotlib, for those who asked for charts
+
                 content = report_content(found, comparisons, pairs, flip=flip)
                 written = [*write_report(content, output, pictures_below(found[0].evaluation.root))[:1], *written]
             texts.append("written: " + ", ".join(map(str, written)))
