@@ -71,7 +71,7 @@ def evaluate(
         for model in models:
             begun = time.perf_counter()
             verifier = Verifier.load(model, device=device, align=align, face=face, input_size=size, flip=flip)  # type: ignore[arg-type]
-            evaluation = measure(verifier, pairs, **options)  # type: ignore[arg-type]
+            evaluation = measure(verifier, pairs, columns=by or [], **options)  # type: ignore[arg-type]
             parts = measure_parts(evaluation, by or [])
             found.append(Evaluated(model, verifier, evaluation, parts))
             extra = {"parts": [each.as_json() for each in parts]} if by else {}

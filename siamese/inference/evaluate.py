@@ -1,6 +1,7 @@
 """Evaluating a verifier on a pair file."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from siamese.evaluation.thresholds import smoothed_accuracy_threshold
 from siamese.evaluation.weighted import Statistic
 from siamese.inference.evaluation import Evaluation
 from siamese.inference.pair_source import open_pairs
+from siamese.inference.parts import check_columns
 from siamese.inference.scoring import PairScores, score_pairs
 from siamese.inference.verifier import Verifier
 from siamese.pairing.face_bin import is_bin
@@ -41,6 +43,7 @@ def evaluate(
     val_pairs: Path | None = None,
     far: float | None = None,
     same_label: str | None = None,
+    columns: Sequence[str] = (),
 ) -> Evaluation:
     """Measure a verifier on labelled pairs, at a threshold fitted elsewhere.
 
@@ -57,6 +60,7 @@ def evaluate(
         val_pairs: pairs to fit the calibration on, and without a protocol the threshold.
         far: measure at the model's operating point for this FAR.
         same_label: the value of the label column that means same; None: 1 or true.
+        columns: that `measure_parts` will be asked for: looked for before any image is embedded.
 
     Raises:
         PairFileError: the file is malformed, unlabelled, or names a file that is not there.
@@ -67,6 +71,7 @@ def evaluate(
         raise unknown_name("protocol", protocol, PROTOCOLS)
     with open_pairs(pairs, root, same_label=same_label) as (frame, base):
         _check_labelled(frame, pairs)
+        check_columns(frame, columns)
         if protocol == "lfw" and "fold" not in frame.columns:
             raise PairFileError(f"{pairs}: no folds; --protocol lfw reads the official pairs.txt of View 2")
         if far is not None and (val_pairs is not None or "fold" in frame.columns):

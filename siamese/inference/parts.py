@@ -56,6 +56,22 @@ def measure_parts(evaluation: Evaluation, columns: Sequence[str]) -> tuple[Parts
     return tuple(_measure(evaluation, column) for column in columns)
 
 
+def check_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse columns that `measure_parts` would not find, before any image is embedded.
+
+    Raises:
+        OptionError: no such column.
+    """
+    for column in columns:
+        if column not in frame.columns and not {f"left_{column}", f"right_{column}"} <= set(frame.columns):
+            raise _no_column(column, frame)
+
+
+def _no_column(column: str, frame: pd.DataFrame) -> OptionError:
+    sides = f"left_{column} and right_{column}"
+    return OptionError(f"--by {column}: no such column, nor {sides}; the pair file has {', '.join(frame.columns)}")
+
+
 def _measure(evaluation: Evaluation, column: str) -> Parts:
     frame = evaluation.scores.frame[evaluation.scores.scored]
     sides = [f"{side}_{column}" for side in ("left", "right")]
@@ -66,9 +82,7 @@ def _measure(evaluation: Evaluation, column: str) -> Parts:
         groups = group_pair_columns(left, right, what=f"columns {' and '.join(sides)}")
         matches = _matches(evaluation, left, right, column)
     else:
-        raise OptionError(
-            f"--by {column}: no such column, nor {' and '.join(sides)}; the pair file has {', '.join(frame.columns)}"
-        )
+        raise _no_column(column, frame)
     return Parts(column, tuple(_rows(evaluation, groups)), matches)
 
 
