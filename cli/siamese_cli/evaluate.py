@@ -67,10 +67,11 @@ def evaluate(
 
         size = parse_size(input_size)
         options = {"root": root, "protocol": protocol, "val_pairs": val_pairs, "far": far, "same_label": same_label}
+        loading = {"device": device, "align": align, "face": face, "input_size": size, "flip": flip}
+        verifiers = [Verifier.load(model, **loading) for model in models]  # type: ignore[arg-type]
         found, results, texts = [], [], []
-        for model in models:
+        for model, verifier in zip(models, verifiers, strict=True):  # all loaded: a wrong name costs no evaluation
             begun = time.perf_counter()
-            verifier = Verifier.load(model, device=device, align=align, face=face, input_size=size, flip=flip)  # type: ignore[arg-type]
             evaluation = measure(verifier, pairs, columns=by or [], **options)  # type: ignore[arg-type]
             parts = measure_parts(evaluation, by or [])
             found.append(Evaluated(model, verifier, evaluation, parts))
