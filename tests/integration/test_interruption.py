@@ -168,9 +168,10 @@ def test_ctrl_c_elsewhere_exits_with_130_and_one_line(faces: Path, tmp_path: Pat
 
 
 # Forks a process that writes for ever, kills it after a random while, and looks at what is there; many times over.
-# Only the forked ones use libraries that start threads, which a fork would not take along.
+# Only forked processes write and look, each with libraries of its own: a fork does not take threads along, and would
+# share the lock of a progress bar, which a kill leaves locked.
 KILLER = """
-import os, random, sys, time
+import json, os, random, statistics, sys, time
 from pathlib import Path
 folder, kills = Path(sys.argv[1]), int(sys.argv[2])
 {body}
@@ -187,11 +188,19 @@ def for_ever():
     while True:
         turn += 1
         write(turn)
-os.waitpid(child(prepare), 0)
+def finish(work):
+    began = time.monotonic()
+    os.waitpid(child(work), 0)
+    return time.monotonic() - began
+def answer(work):
+    source, sink = os.pipe()
+    finish(lambda: os.write(sink, json.dumps(work()).encode()))
+    os.close(sink)
+    with open(source) as opened:
+        return json.loads(opened.read())
+finish(prepare)
 # As long as a process and one writing take here and now: kills hit every stage of it, whatever else the machine does.
-began = time.monotonic()
-os.waitpid(child(lambda: write(0)), 0)
-once = time.monotonic() - began
+once = statistics.median(finish(lambda: write(0)) for _ in range(3))
 rng = random.Random(0)
 seen = []
 for _ in range(kills):
@@ -199,8 +208,8 @@ for _ in range(kills):
     time.sleep(rng.uniform(0.1, 4) * once)
     os.kill(number, 9)
     os.waitpid(number, 0)
-    seen.append(look())
-print(seen)
+    seen.append(answer(look))
+print(json.dumps(seen))
 """
 
 PAIRS = """
