@@ -23,11 +23,16 @@ def classify(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Table to write, .csv or .parquet [none, printed].")
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Identities to name for each image.")] = _TOP,
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, help="Identities to name for each image [5, or as the sample does].")
+    ] = None,
     submission: Annotated[
         str | None,
         typer.Option(
-            "--submission", help="Two column names, such as Image,Id: file name, and five labels between blanks."
+            "--submission",
+            metavar="SAMPLE|COLUMNS",
+            help="Write a competition's form instead: as a sample submission shows it, or two column names, such as "
+            "Image,Id: file name, and labels between blanks.",
         ),
     ] = None,
     identity_depth: IdentityDepth = 1,
@@ -53,24 +58,29 @@ def classify(
             raise OptionError("--model: name a model folder with an identity head, as `siamese train -o` writes it")
         if submission is not None and output is None:
             raise OptionError("--submission: needs a file to write, -o FILE.csv")
-        if submission is not None and top != _TOP:
-            raise OptionError(f"--top {top}: a submission names five identities; leave --top out")
         from siamese.inference import classify as classifying
+        from siamese.inference.output_file import check_output
+        from siamese.inference.submission_form import parse_submission
         from siamese.inference.verifier import Verifier
 
-        columns = None if submission is None else classifying.submission_columns(submission)
+        form = None if submission is None else parse_submission(submission, "identity")
         if output is not None:
-            classifying.check_output(output, submission=columns is not None)
+            check_output(output, submission=form is not None, inputs=[*data, *_sample(submission)])
+        shown = top if top is not None else _TOP if form is None else form.places
         verifier = Verifier.load(model, device=device, align=align, face=face)  # type: ignore[arg-type]
-        result = classifying.classify(verifier, data, top=top, identity_depth=identity_depth)
-        if output is not None and columns is not None:
-            classifying.write_submission(result, output, columns)
+        result = classifying.classify(verifier, data, top=shown, identity_depth=identity_depth, form=form)
+        if output is not None and form is not None:
+            classifying.write_submission(result, output, form)
         elif output is not None:
             classifying.write_classification(result, output)
     seconds = time.perf_counter() - started
     where = None if output is None else str(output)
     facts = {"output": where, "model": model, "device": verifier.device, "seconds": seconds}
     emit(_as_json(result, facts), _as_text(result, facts), as_json=json)
+
+
+def _sample(submission: str | None) -> list[Path]:
+    return [] if submission is None else [Path(submission)]
 
 
 def _as_json(result: "Classification", facts: dict[str, Any]) -> dict[str, Any]:

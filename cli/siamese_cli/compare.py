@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from siamese_cli.options import Align, Device, FaceOption, Json, Quiet, Seed
+from siamese_cli.decision_text import word_fit, word_probability
+from siamese_cli.options import Abstain, Align, At, Device, FaceOption, Far, Json, Prior, Quiet, Seed, Threshold
 from siamese_cli.output import emit, percent, talking
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ def compare(
     left: Annotated[Path, typer.Argument(metavar="IMG1", help="First image.")],
     right: Annotated[Path, typer.Argument(metavar="IMG2", help="Second image.")],
     model: Annotated[str | None, typer.Option("--model", help="Model folder, NAME, NAME@TAG or NAME@FILE.")] = None,
-    far: Annotated[float | None, typer.Option("--far", help="Operating point for this FAR [best accuracy].")] = None,
-    threshold: Annotated[float | None, typer.Option("--threshold", help="Decide at this similarity instead.")] = None,
-    prior: Annotated[
-        float | None, typer.Option("--prior", help="Share of genuine pairs that the probability supposes [0.5].")
-    ] = None,
+    far: Far = None,
+    at: At = None,
+    threshold: Threshold = None,
+    abstain: Abstain = None,
+    prior: Prior = None,
     align: Align = "auto",
     face: FaceOption = "auto",
     seed: Seed = 0,
@@ -32,6 +33,7 @@ def compare(
 ) -> None:
     """Same or different?
 
+    Decided at the model's operating point of best accuracy, or as one of --far, --at, --threshold and --abstain says.
     Nothing here is random, whatever --seed.
 
     Example: siamese compare a.jpg b.jpg --model model/ --far 0.001
@@ -48,7 +50,7 @@ def compare(
         from siamese.inference.verifier import Verifier
 
         verifier = Verifier.load(model, device=device, align=align, face=face)  # type: ignore[arg-type]
-        result = verifier.compare(left, right, far=far, threshold=threshold, prior=prior)
+        result = verifier.compare(left, right, far=far, at=at, threshold=threshold, abstain=abstain, prior=prior)
     seconds = time.perf_counter() - started
     facts = {"model": model, "device": verifier.device, "seconds": seconds}
     emit(_as_json(result, facts), _as_text(result, facts), as_json=json)
@@ -62,6 +64,11 @@ def _as_json(result: "Comparison", facts: dict[str, Any]) -> dict[str, Any]:
         "prior": result.prior,
         "threshold": result.threshold,
         "far": result.far,
+        "point": result.point,
+        "split": result.split,
+        "genuine": result.genuine,
+        "impostor": result.impostor,
+        "abstain": result.abstain,
         **facts,
         "faces": [_face(outcome) for outcome in result.outcomes],
     }
@@ -74,12 +81,8 @@ def _face(outcome: "Outcome") -> dict[str, Any]:
 
 
 def _as_text(result: "Comparison", facts: dict[str, Any]) -> str:
-    verdict, sign = ("same", ">=") if result.same else ("different", "<")
-    origin = "given by hand"
-    if result.far is not None:
-        origin = f"FAR {percent(result.far)} on {result.split} pairs, operating point {result.point}"
     lines = [
-        f"{verdict}: similarity {result.similarity:.4f} {sign} threshold {result.threshold:.4f} ({origin})",
+        f"{_verdict(result)} ({_origin(result)})",
         *_probability_lines(result),
         f"{facts['model']} on {facts['device']}, {facts['seconds']:.1f} s",
     ]
@@ -90,9 +93,29 @@ def _as_text(result: "Comparison", facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _verdict(result: "Comparison") -> str:
+    """The answer, and the comparison that led to it."""
+    similarity = f"similarity {result.similarity:.4f}"
+    if result.threshold is not None:
+        verdict, sign = ("same", ">=") if result.same else ("different", "<")
+        return f"{verdict}: {similarity} {sign} threshold {result.threshold:.4f}"
+    verdict = {True: "same", False: "different", None: "unsure"}[result.same]
+    probability = 0.0 if result.probability is None else result.probability
+    wrong, sign = min(probability, 1 - probability), ">" if result.same is None else "<="
+    return f"{verdict}: {similarity}, wrong answer {word_probability(wrong)} {sign} {percent(result.abstain)}"
+
+
+def _origin(result: "Comparison") -> str:
+    if result.split is None:
+        return "given by hand"
+    fit = word_fit(result.split, result.genuine, result.impostor)
+    if result.far is None:
+        return f"calibration on {fit}"
+    return f"operating point {result.point}, FAR {percent(result.far)} on {fit}"
+
+
 def _probability_lines(result: "Comparison") -> list[str]:
     if result.probability is None or result.prior is None:
         return []
-    bounded = min(max(result.probability, 1e-4), 1 - 1e-4)  # no data supports "100.00 %"
-    sign = "" if bounded == result.probability else "below " if bounded > result.probability else "above "
-    return [f"probability of the same identity: {sign}{percent(bounded)}, where {percent(result.prior)} of pairs are"]
+    shown = word_probability(result.probability)
+    return [f"probability of the same identity: {shown}, where {percent(result.prior)} of pairs are"]

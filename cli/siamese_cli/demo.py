@@ -23,7 +23,7 @@ def demo(
 ) -> None:
     """Run the whole job on faces that the program renders itself; nothing is downloaded.
 
-    Data, pairs, baseline, training, evaluation on identities that training never saw, two comparisons.
+    Data, pairs, baseline, training, evaluation on identities that training never saw, a report, two comparisons.
 
     Example: siamese demo --quick
     """
@@ -44,6 +44,7 @@ def _as_json(result: "DemoResult") -> dict[str, Any]:
             {"images": [str(left), str(right)], "same": answer.same, "similarity": answer.similarity}
             for left, right, answer in result.comparisons
         ],
+        "report": str(result.report),
         "written": [str(path) for path in result.written],
         "device": result.training.device,
         "seconds": result.seconds,
@@ -69,6 +70,7 @@ def _as_text(result: "DemoResult") -> str:
     lines += [
         "",
         f"written: {written}",
+        f"report, to be opened from disk: {result.report}",
         f"{result.seconds:.0f} s on {training.device}, training at {training.images_per_second:.0f} images/s",
         f"try: siamese compare {result.comparisons[0][0]} {result.comparisons[1][1]} --model {training.model_folder}",
     ]

@@ -1,7 +1,7 @@
 """Evaluations in words."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from siamese_cli.output import count, percent, table
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-def word_evaluation(evaluation: "Evaluation", model: str, device: str) -> str:
+def word_evaluation(evaluation: "Evaluation", model: str, device: str, abstain: float | None = None) -> str:
     """Figures of one model with their intervals."""
     measured = evaluation.measurement
     rows = [
@@ -42,7 +42,36 @@ def word_evaluation(evaluation: "Evaluation", model: str, device: str) -> str:
     if calibrated is not None:
         method, split = calibrated["method"], calibrated["split"]
         lines.append(f"calibration error {percent(calibrated['ece'])} ({method}, fitted on {split})")
+    if abstain is not None:
+        lines.append(_word_abstaining(evaluation, abstain))
+    lines.append(_word_scores(evaluation.diagnostics))
     return "\n".join(lines)
+
+
+def _word_abstaining(evaluation: "Evaluation", error: float) -> str:
+    found = evaluation.abstaining(error)
+    wrong = "" if found.error is None else f", {percent(found.error)} of the answers wrong"
+    return f"answering only at {percent(error)} chance of error or less: {percent(found.answered)} answered{wrong}"
+
+
+def _word_scores(diagnostics: dict[str, Any]) -> str:
+    """Where the scores and the embeddings lie."""
+    gap = diagnostics["gap"]
+    words = [f"genuine scores {_spread(gap, 'genuine')}, impostor scores {_spread(gap, 'impostor')}"]
+    words += [
+        f"{name} {value:.3f}"
+        for name, value in (
+            ("d'", gap["d_prime"]),
+            *((name, diagnostics[name]) for name in ("alignment", "uniformity")),
+        )
+        if value is not None
+    ]
+    return ", ".join(words)
+
+
+def _spread(gap: dict[str, Any], kind: str) -> str:
+    deviation = gap[f"{kind}_std"]
+    return f"{gap[f'{kind}_mean']:.3f}" + ("" if deviation is None else f" +- {deviation:.3f}")
 
 
 def _row(
@@ -79,11 +108,13 @@ def word_parts(parts: "Parts") -> str:
 
 def word_comparison(comparison: "ModelComparison") -> str:
     """What two models differ by, with intervals of the differences."""
+    from siamese.report.wording import statistic_name
+
     rows = []
     for name, each in comparison.statistics.items():
         if each.difference is not None:
             ends = "" if each.interval is None else f"{each.interval.low:+.4f} to {each.interval.high:+.4f}"
-            rows.append((name, f"{each.difference:+.4f}", ends, _verdict(each)))
+            rows.append((statistic_name(name)[0], f"{each.difference:+.4f}", ends, _verdict(each)))
     header = ("difference", f"{comparison.second} - {comparison.first}", "95 % interval", "")
     decisions = f"decisions on {count(comparison.pairs, 'pair')}: {comparison.decisions.verdict} (McNemar)"
     return f"{table(header, rows)}\n{decisions}"

@@ -21,6 +21,7 @@ from siamese_cli.evaluate import evaluate
 from siamese_cli.make_pairs import make_pairs
 from siamese_cli.models import models
 from siamese_cli.train import train
+from siamese_cli.verify import verify
 
 # Typer used click's exceptions, and brings its own since it carries click inside; this is the right one in both.
 USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, align, audit, make_pairs, convert, train, evaluate, compare, embed, classify, models):
+for command in (demo, align, audit, make_pairs, convert, train, evaluate, compare, verify, embed, classify, models):
     app.command()(command)
 
 

@@ -25,6 +25,23 @@ InputSize = Annotated[
     str | None, typer.Option("--input-size", help="Input of the encoder in pixels, N or HxW [the encoder's own].")
 ]
 
+Far = Annotated[float | None, typer.Option("--far", help="Decide at the model's operating point for this FAR.")]
+At = Annotated[
+    str | None,
+    typer.Option("--at", help="Decide at the model's operating point of this name: accuracy, f1 or eer [accuracy]."),
+]
+Threshold = Annotated[float | None, typer.Option("--threshold", help="Decide at this similarity, from -1 to 1.")]
+Abstain = Annotated[
+    float | None,
+    typer.Option(
+        "--abstain", help="Answer only where the answer is wrong with at most this probability, else say unsure."
+    ),
+]
+Prior = Annotated[
+    float | None, typer.Option("--prior", help="Share of genuine pairs that the probability supposes [0.5].")
+]
+Flip = Annotated[bool, typer.Option("--flip", help="Embed each image together with its mirror image.")]
+
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """Read `N` or `HxW`.

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import PurePath
 from typing import Any
 
 
@@ -54,6 +55,11 @@ def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def folder_of(number: int, model: str) -> str:
+    """Name of the folder for what belongs to one of several models."""
+    return f"{number}-{PurePath(model).name.replace('@', '-')}"
 
 
 def percent(value: float | None) -> str:

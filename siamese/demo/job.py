@@ -1,4 +1,4 @@
-"""The whole job on synthetic identities: data, pairs, training, evaluation on unseen identities, two comparisons."""
+"""The whole job on synthetic identities: data, pairs, training, evaluation on unseen identities with its report."""
 
 import time
 from dataclasses import dataclass
@@ -10,12 +10,16 @@ import torch
 from siamese.config import make_train_config
 from siamese.demo.folder import write_identities
 from siamese.images.catalog import read_catalog
+from siamese.inference.baseline import BASELINE
 from siamese.inference.evaluate import evaluate
 from siamese.inference.evaluation import Evaluation, save_evaluation
+from siamese.inference.model_comparison import compare_models
 from siamese.inference.verifier import Comparison, Verifier
 from siamese.pairing.formats import read_pairs
 from siamese.pairing.make import MakePairs, make_pair_files
 from siamese.progress import log
+from siamese.report.of_evaluations import Evaluated, report_content
+from siamese.report.pictures import pictures_of
 from siamese.training.fit import TrainResult, train
 
 
@@ -56,6 +60,7 @@ class DemoResult:
         baseline: the untouched encoder on pairs of identities that training never saw.
         trained: the model folder on the same pairs.
         comparisons: a genuine and an impostor pair of those, with the images compared.
+        report: the page with the figures of both.
         written: what the user may want to look at.
         seconds: of everything.
     """
@@ -66,6 +71,7 @@ class DemoResult:
     baseline: Evaluation
     trained: Evaluation
     comparisons: tuple[tuple[Path, Path, Comparison], ...]
+    report: Path
     written: tuple[Path, ...]
     seconds: float
 
@@ -113,6 +119,9 @@ def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, device: str = 
     verifier = Verifier.load(model, device=device)
     trained = evaluate(verifier, test, root=faces)
     save_evaluation(trained, evaluation, {"model": str(model), "device": verifier.device})
+    report = _report(
+        [Evaluated(BASELINE, untouched, baseline), Evaluated(str(model), verifier, trained)], test, faces, evaluation
+    )
     chosen = _one_of_each(read_pairs(test))
     comparisons = tuple(
         (faces / left, faces / right, verifier.compare(faces / left, faces / right))
@@ -125,9 +134,20 @@ def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, device: str = 
         baseline=baseline,
         trained=trained,
         comparisons=comparisons,
+        report=report,
         written=(faces, pairs, model, evaluation),
         seconds=time.perf_counter() - started,
     )
+
+
+def _report(models: "list[Evaluated]", pairs: Path, faces: Path, folder: Path) -> Path:
+    """The page, with both models on the same pairs and the test between them."""
+    from siamese.report.page import write_report  # matplotlib
+
+    comparisons = compare_models([(each.name, each.evaluation) for each in models])
+    content = report_content(models, comparisons, pairs, baseline=BASELINE)
+    with pictures_of(pairs, faces) as pictures:
+        return write_report(content, folder, pictures)[0]
 
 
 def _one_of_each(pairs: pd.DataFrame) -> pd.DataFrame:

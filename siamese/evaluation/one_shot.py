@@ -6,21 +6,16 @@ alphabet, drawn once by one drawer (the support) and once by another (the tests)
 N it is. Two runs in each of the ten alphabets kept for evaluation, of N = 20, make their 400 trials.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array  # type: ignore[import-untyped]
 
 from siamese.errors import DataError, OptionError
-from siamese.evaluation.identification import numbered
+from siamese.evaluation.gallery_search import numbered
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-# Support embeddings held at a time, in numbers: 64 MiB of float32.
-_BLOCK = 2**24
 
 
 @dataclass(frozen=True)
@@ -33,6 +28,7 @@ class OneShotTrials:
         answer: which of the N shows the identity of the test, shape (T,).
         group: of each trial, as a place in `groups`, shape (T,).
         groups: names of the groups; one empty name without groups.
+        run: of each trial, counted from 0 in each group, shape (T,).
     """
 
     test: Ints
@@ -40,30 +36,12 @@ class OneShotTrials:
     answer: Ints
     group: Ints
     groups: tuple[str, ...]
+    run: Ints
 
     @property
     def ways(self) -> int:
         """How many images there are to choose from."""
         return int(self.support.shape[1])
-
-
-@dataclass(frozen=True)
-class OneShotResult:
-    """One-shot trials scored.
-
-    Attributes:
-        accuracy: mean credit of the trials, in [0, 1].
-        trials: how many there are.
-        ways: images to choose from in each.
-        credit: of each trial, shape (T,): 1 / k when the right image is one of k that are the most similar, else 0.
-        by_group: accuracy in each group, by its name.
-    """
-
-    accuracy: float
-    trials: int
-    ways: int
-    credit: Floats
-    by_group: Mapping[str, float]
 
 
 def draw_one_shot(
@@ -112,57 +90,19 @@ def draw_one_shot(
         raise DataError(f"one-shot trials: {found}; expected one of each for every image")
     random = np.random.default_rng(seed)
     by_group = np.argsort(group, kind="stable")
-    tests, supports, of_group = [], [], []
+    tests, supports, of_group, of_run = [], [], [], []
     for number, rows in enumerate(np.split(by_group, np.cumsum(np.bincount(group))[:-1])):
         where = f"group {str(names[number])!r}" if groups is not None else "the images"
         halves = _halves(rows, identity, drawer, ways, runs, where, random)
-        for test, support in halves:
+        for run, (test, support) in enumerate(halves):
             tests.append(test)
             supports.append(np.broadcast_to(support[random.permutation(ways)], (ways, ways)))
             of_group.append(np.full(ways, number))
+            of_run.append(np.full(ways, run))
     test, support = np.concatenate(tests), np.concatenate(supports)
     answer = (identity[support] == identity[test][:, None]).argmax(axis=1)
-    return OneShotTrials(test, support, answer, np.concatenate(of_group), tuple(map(str, names)))
-
-
-def score_one_shot(trials: OneShotTrials, embeddings: NDArray[Any]) -> OneShotResult:
-    """Score trials by the similarity of unit embeddings (N, D), a row for each image of the table.
-
-    Raises:
-        DataError: fewer rows than the trials name, or embeddings of their images that are not finite.
-    """
-    needed = int(max(trials.test.max(), trials.support.max())) + 1
-    if embeddings.ndim != 2 or len(embeddings) < needed:
-        raise DataError(f"embeddings {embeddings.shape}: expected (N, D) with at least {needed} rows, one an image")
-    similarity = np.empty(trials.support.shape)
-    rows = max(1, _BLOCK // (trials.ways * max(1, embeddings.shape[1])))
-    for start in range(0, len(trials.test), rows):
-        part = slice(start, start + rows)
-        tests, supports = embeddings[trials.test[part]], embeddings[trials.support[part]]
-        similarity[part] = np.einsum("td,tnd->tn", tests, supports)
-    return score_similarities(trials, similarity)
-
-
-def score_similarities(trials: OneShotTrials, similarity: NDArray[Any]) -> OneShotResult:
-    """Score trials by the similarity of each test with each of its support images, shape (T, N).
-
-    Raises:
-        DataError: another shape, or similarities that are not finite.
-    """
-    if similarity.shape != trials.support.shape:
-        raise DataError(f"similarities {similarity.shape}: expected {trials.support.shape}, trials by ways")
-    if not np.isfinite(similarity).all():
-        bad = int(np.count_nonzero(~np.isfinite(similarity).all(axis=1)))
-        raise DataError(f"{bad} of {len(similarity)} one-shot trials have similarities that are not finite numbers")
-    first = similarity == similarity.max(axis=1, keepdims=True)
-    right = np.take_along_axis(first, trials.answer[:, None], axis=1)[:, 0]
-    credit = right / np.count_nonzero(first, axis=1)
-    counts = np.bincount(trials.group, minlength=len(trials.groups))
-    sums = np.bincount(trials.group, weights=credit, minlength=len(trials.groups))
-    by_group = {
-        name: float(total / count) for name, total, count in zip(trials.groups, sums, counts, strict=True) if count
-    }
-    return OneShotResult(float(credit.mean()), len(credit), trials.ways, credit, by_group)
+    code, run_of = np.concatenate(of_group), np.concatenate(of_run)
+    return OneShotTrials(test, support, answer, code, tuple(map(str, names)), run_of)
 
 
 def _halves(

@@ -3,10 +3,13 @@
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
-from siamese.errors import OptionError
+from siamese.errors import OptionError, unknown_name
 from siamese.evaluation.curves import Curve
 from siamese.evaluation.metrics import FARS
 from siamese.evaluation.thresholds import smoothed_accuracy_threshold
+
+NAMES = ("accuracy", "f1", "eer")
+"""The points that are chosen by name; all others are chosen by their FAR."""
 
 
 class OperatingPoint(BaseModel):
@@ -70,21 +73,48 @@ def _point(curve: Curve, name: str, threshold: float, split: str) -> OperatingPo
     )
 
 
-def choose_operating_point(points: tuple[OperatingPoint, ...], far: float | None = None) -> OperatingPoint:
-    """The point for a FAR, or the one of best accuracy when none is named.
+def choose_operating_point(
+    points: tuple[OperatingPoint, ...], far: float | None = None, at: str | None = None
+) -> OperatingPoint:
+    """The point for a FAR or of a name, or that of best accuracy when neither is given.
+
+    Args:
+        points: of a model.
+        far: the FAR that the point was fitted for.
+        at: `accuracy`, `f1` or `eer`, as `OperatingPoint.name` explains them.
 
     Raises:
-        OptionError: no point was fitted for that FAR, or none of best accuracy.
+        OptionError: both are given, the name is unknown, or the model has no such point.
+
+    Example:
+        >>> points = fit_operating_points([0.1, 0.4, 0.6, 0.9], [False, False, True, True], "validation")
+        >>> choose_operating_point(points, at="eer").threshold
+        0.6
     """
-    name = "accuracy" if far is None else f"far={far:g}"
+    if far is not None and at is not None:
+        raise OptionError("--far and --at: give one of them")
+    if at is not None and at not in NAMES:
+        raise unknown_name("value of --at", at, NAMES)
+    name = (at or "accuracy") if far is None else f"far={far:g}"
     for point in points:
         if point.name == name:
             return point
-    known = ", ".join(point.name.removeprefix("far=") for point in points if point.name.startswith("far="))
-    impostors = points[0].impostor if points else 0
-    if far is None:
-        raise OptionError("this model has no operating point of best accuracy; give --far or --threshold")
-    raise OptionError(
-        f"--far {far:g}: this model has no operating point for it ({impostors} impostor validation pairs support "
-        f"{known or 'none'}); choose one of those, or train with more validation pairs"
+    raise _no_point(points, far, at)
+
+
+def _no_point(points: tuple[OperatingPoint, ...], far: float | None, at: str | None) -> OptionError:
+    """The error for a point that a model does not have: it lists those that it has."""
+    if far is not None:
+        known = ", ".join(point.name.removeprefix("far=") for point in points if point.name.startswith("far="))
+        impostors = points[0].impostor if points else 0
+        return OptionError(
+            f"--far {far:g}: this model has no operating point for it ({impostors} impostor validation pairs support "
+            f"{known or 'none'}); choose one of those, or train with more validation pairs"
+        )
+    if at is None:
+        return OptionError("this model has no operating point of best accuracy; give --far or --threshold")
+    named = ", ".join(point.name for point in points if point.name in NAMES)
+    return OptionError(
+        f"--at {at}: this model has no operating point of that name (it has {named or 'none'}); choose one of those, "
+        "or train it again"
     )

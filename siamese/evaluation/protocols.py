@@ -108,16 +108,26 @@ def measure_folds(scores: ArrayLike, same: ArrayLike, folds: ArrayLike, *, balan
         raise DataError(f"scores {values.shape} and folds {of_pair.shape}: expected a fold for each score")
     names = np.unique(of_pair)
     if len(names) < 2:
-        raise DataError(f"{len(names)} fold: cross-validation needs at least two")
+        raise DataError(f"{len(names)} fold: cross-validation needs at least two; leave the column out, or add folds")
     thresholds = np.empty(len(values))
     accuracies = []
     for name in names:
         inside = of_pair == name
+        _check_complement(labels[~inside], name)
         threshold = best_accuracy_threshold(values[~inside], labels[~inside], balanced=balanced)
         thresholds[inside] = threshold
         accuracies.append(metrics.accuracy_at(values[inside], labels[inside], threshold, balanced=balanced))
     rest = "the other fold" if len(names) == 2 else f"the other {len(names) - 1} folds"
     return _measurement(values, labels, thresholds, accuracies, rest)
+
+
+def _check_complement(labels: NDArray[np.bool_], fold: Any) -> None:
+    if labels.all() or not labels.any():
+        found = "genuine" if labels.all() else "impostor"
+        raise DataError(
+            f"fold {fold}: the other folds hold {found} pairs only, and its threshold needs both; deal both kinds "
+            "to every fold"
+        )
 
 
 def measure_cross_fitted(scores: ArrayLike, same: ArrayLike, *, balanced: bool = False) -> Measurement:

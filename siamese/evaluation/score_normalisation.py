@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from siamese.errors import DataError, OptionError, unknown_name
-from siamese.evaluation.identification import numbered
+from siamese.evaluation.gallery_search import numbered
 from siamese.similarity import normalise
 
 Floats = NDArray[np.float64]

@@ -330,7 +330,10 @@ def _range_names(lowest: Floats, highest: Floats) -> tuple[str, ...]:
     """`LOW to HIGH` of each bin, with as many digits as keep their ends apart."""
     ends = np.unique(np.concatenate((lowest, highest)))
     digits = next(n for n in range(4, 18) if n == 17 or len({f"{end:.{n}g}" for end in ends}) == len(ends))
-    return tuple(
-        f"{low:.{digits}g}" if low == high else f"{low:.{digits}g} to {high:.{digits}g}"
-        for low, high in zip(lowest.tolist(), highest.tolist(), strict=True)
-    )
+    named = [[_plain(end, digits) for end in side.tolist()] for side in (lowest, highest)]
+    return tuple(low if low == high else f"{low} to {high}" for low, high in zip(*named, strict=True))
+
+
+def _plain(number: float, digits: int) -> str:
+    """A number of that many digits, 12345 and not 1.234e+04."""
+    return f"{int(number)}" if number == int(number) and abs(number) < 1e15 else f"{number:.{digits}g}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,16 @@ from siamese.errors import DataError, OptionError
 from siamese.evaluation.identification import ranks
 from siamese.heads.identity import IdentityHead
 from siamese.images.loader import Outcome
+from siamese.inference import submission
 from siamese.inference.image_source import list_images
+from siamese.inference.output_file import check_output
+from siamese.inference.submission_form import SubmissionForm
+from siamese.inference.submission_ids import image_ids
 from siamese.inference.verifier import Verifier
 from siamese.progress import log
 
 # Images to a group: their logits over all identities are held in memory at a time.
 GROUP = 4096
-# A submission names this many identities, as competitions that score MAP@5 ask.
-SUBMITTED = 5
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,14 @@ class Classification:
         return int((self.table["status"] != "ok").sum())
 
 
-def classify(verifier: Verifier, data: Sequence[Path], *, top: int = 5, identity_depth: int = 1) -> Classification:
+def classify(
+    verifier: Verifier,
+    data: Sequence[Path],
+    *,
+    top: int = 5,
+    identity_depth: int = 1,
+    form: SubmissionForm | None = None,
+) -> Classification:
     """Classify the images of files, folders or manifests.
 
     Probabilities are among the identities that the head knows: an image of anybody else is given to one of them.
@@ -67,16 +76,19 @@ def classify(verifier: Verifier, data: Sequence[Path], *, top: int = 5, identity
         data: image files, folders of any depth, or manifests.
         top: identities to name for each image, at most all.
         identity_depth: levels of folders that name an identity.
+        form: a submission that is to be written: looked through before any image is embedded.
 
     Raises:
         OptionError: the model has no identity head, or `top` is below 1.
-        DataError: no images.
+        DataError: no images; images or identities that have no place in the submission.
         ImageError: an image file that is not there.
     """
     if top < 1:
         raise OptionError(f"--top {top}: expected 1 or more")
     head, labels = _head(verifier)
     images = list_images(data, identity_depth=identity_depth)
+    if form is not None:
+        _check_submission(images["path"], labels, form, places=min(top, len(labels)))
     true = pd.Index(labels).get_indexer(pd.Index(images["identity"]))  # -1: not known
     chosen = np.full((len(images), min(top, len(labels))), -1)
     shares = np.full(chosen.shape, np.nan)
@@ -98,18 +110,6 @@ def classify(verifier: Verifier, data: Sequence[Path], *, top: int = 5, identity
     return Classification(table, len(labels), len(judged), unknown, top1, top5)
 
 
-def check_output(path: Path, *, submission: bool = False) -> None:
-    """Refuse, before the work, a file that cannot be written as a table.
-
-    Raises:
-        OptionError: neither CSV nor Parquet by its suffix; a submission must be CSV.
-    """
-    allowed = (".csv",) if submission else (".csv", ".parquet")
-    if path.suffix.lower() not in allowed:
-        kind = "a submission" if submission else "a table"
-        raise OptionError(f"-o {path}: {kind} ends in {' or '.join(allowed)}; name it so")
-
-
 def write_classification(classification: Classification, output: Path) -> None:
     """Write the table as CSV (UTF-8, probabilities with six decimals) or Parquet, by the suffix."""
     check_output(output)
@@ -121,46 +121,39 @@ def write_classification(classification: Classification, output: Path) -> None:
             table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
 
 
-def submission_columns(text: str) -> tuple[str, str]:
-    """Read the two column names of a submission, such as `Image,Id`.
-
-    Raises:
-        OptionError: not two different names.
-    """
-    names = [name.strip() for name in text.split(",")]
-    if len(names) != 2 or not all(names) or names[0] == names[1]:
-        raise OptionError(f"--submission {text!r}: expected two column names, such as Image,Id")
-    return names[0], names[1]
-
-
-def write_submission(classification: Classification, output: Path, columns: tuple[str, str]) -> None:
-    """Write a competition's form: the file name of each image, and its five most probable identities between blanks.
+def write_submission(classification: Classification, output: Path, form: SubmissionForm) -> None:
+    """Write a competition's form: what it calls each image, and the most probable identities between blanks.
 
     An image that could not be classified has an empty second cell, and is warned of.
 
     Raises:
-        DataError: two images have one file name, or a label holds a blank.
+        DataError: images have one name, or are not those of the sample; a label among several holds a blank.
     """
-    check_output(output, submission=True)
     table = classification.table
-    names = table["path"].map(lambda path: PurePosixPath(Path(path).as_posix()).name)
-    if names.duplicated().any():
-        first = names[names.duplicated()].iloc[0]
-        twice = " and ".join(table["path"][names == first].head(2))
-        raise DataError(
-            f"--submission: names images by file name, but {first!r} is that of {twice}; submit one folder"
-        )
-    words = [name for name in table.columns if name.startswith("identity")][:SUBMITTED]
+    words = [name for name in table.columns if name == "identity" or name.startswith("identity_")]
     cells = table[words].fillna("").astype(str)
-    blank = cells.apply(lambda column: column.str.contains(r"\s"))
-    if blank.to_numpy().any():
-        label = cells.to_numpy()[blank.to_numpy()][0]
-        raise DataError(f"--submission: separates labels by blanks, but {label!r} holds one; rename the identity")
+    _check_submission(table["path"], pd.unique(cells.to_numpy().reshape(-1)).tolist(), form, places=len(words))
     if classification.failed:
         log.warning("%d of %d images have no identity in the submission", classification.failed, len(table))
     joined = cells.agg(" ".join, axis=1).str.strip()
-    with atomic_path(output) as temporary:
-        pd.DataFrame({columns[0]: names, columns[1]: joined}).to_csv(temporary, index=False, lineterminator="\n")
+    submission.write_submission(output, image_ids(table["path"].tolist(), form), joined, form)
+
+
+def _check_submission(paths: "pd.Series[str]", labels: Sequence[str], form: SubmissionForm, *, places: int) -> None:
+    """Refuse images that share an id or have none, and labels that cannot stand beside each other."""
+    ids = image_ids(paths.tolist(), form)
+    if ids.duplicated().any():
+        first = ids[ids.duplicated()].iloc[0]
+        twice = " and ".join(paths[(ids == first).to_numpy()].head(2))
+        raise DataError(
+            f"--submission: names images by file name, but {first!r} is that of {twice}; submit one folder"
+        )
+    submission.check_ids(Path(form.source), ids, form)
+    blank = next((label for label in labels if any(letter.isspace() for letter in label)), None)
+    if places > 1 and blank is not None:
+        raise DataError(
+            f"--submission: separates labels by blanks, but {blank!r} holds one; rename the identity, or give --top 1"
+        )
 
 
 def _head(verifier: Verifier) -> tuple[IdentityHead, tuple[str, ...]]:

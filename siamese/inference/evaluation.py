@@ -1,7 +1,7 @@
 """What an evaluation found, and the files that hold it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from siamese.atomic import atomic_path, write_text
+from siamese.errors import OptionError
 from siamese.evaluation.calibration import Calibration
+from siamese.evaluation.calibration_band import Abstaining, measure_abstaining
+from siamese.evaluation.diagnostics import alignment, score_gap, uniformity
 from siamese.evaluation.intervals import Estimate
 from siamese.evaluation.protocols import Measurement
 from siamese.evaluation.reliability import brier_score, expected_calibration_error, log_loss
@@ -34,6 +37,9 @@ class Evaluation:
         calibration: from similarity to P(same), fitted elsewhere; None for a model without one.
         fitted_here: how many of the pairs the threshold or the calibration was fitted on.
         root: what paths of images are relative to.
+        fit: the pairs of `--val-pairs` with their scores, which threshold and calibration were fitted on; or None.
+        fit_root: what their paths are relative to.
+        preprocessing: what was done to the images, as `describe_preprocessing` says.
     """
 
     measurement: Measurement
@@ -46,6 +52,9 @@ class Evaluation:
     calibration: Calibration | None
     fitted_here: int
     root: Path
+    fit: PairScores | None = None
+    fit_root: Path = Path()
+    preprocessing: dict[str, Any] = field(default_factory=dict)
 
     @property
     def similarities(self) -> NDArray[np.float64]:
@@ -71,8 +80,27 @@ class Evaluation:
             **self.measurement.as_json(),
             "intervals": {name: _ends(each) for name, each in self.estimates.items()},
             "calibration": self.calibration_figures,
+            "diagnostics": self.diagnostics,
             "fitted_here": self.fitted_here,
+            "preprocessing": self.preprocessing,
         }
+
+    @cached_property
+    def diagnostics(self) -> dict[str, Any]:
+        """How the embeddings lie: `alignment`, `uniformity` (None without embeddings), and the `gap` of the scores.
+
+        Of the images that a pair with a score shows; the gap's standard deviations are None of a single pair.
+        """
+        gap = score_gap(self.similarities, self.same)
+        found: dict[str, Any] = {"alignment": None, "uniformity": None, "gap": asdict(gap)}
+        scores, kept = self.scores, self.scores.scored
+        if scores.vectors is None:
+            return found
+        rows = np.concatenate([scores.left[kept], scores.right[kept]])
+        shown, first = np.unique(rows, return_index=True)
+        codes = np.concatenate([self.people.left, self.people.right])[first]
+        vectors = scores.vectors[shown]
+        return found | {"alignment": alignment(vectors, codes), "uniformity": uniformity(vectors)}
 
     @cached_property
     def calibration_figures(self) -> dict[str, Any] | None:
@@ -89,6 +117,23 @@ class Evaluation:
             "brier": brier_score(probabilities, same, prior=prior).score,
             "log_loss": log_loss(probabilities, same, prior=prior),
         }
+
+    def abstaining(self, error: float, prior: float | None = None) -> Abstaining:
+        """What answering only where the probability of an error is at most `error` would do.
+
+        Args:
+            error: above 0 and below .5.
+            prior: share of genuine pairs; None for that of the calibration.
+
+        Raises:
+            OptionError: no calibration, or numbers out of their range.
+        """
+        if self.calibration is None:
+            raise OptionError("--abstain: needs probabilities, and the model has no calibration; give --val-pairs")
+        supposed = self.calibration.prior if prior is None else prior
+        return measure_abstaining(
+            self.calibration.probability(self.similarities, supposed), self.same, error, supposed
+        )
 
 
 def _ends(estimate: Estimate) -> list[float] | None:

@@ -8,7 +8,8 @@ import numpy as np
 
 from siamese.errors import DataError
 from siamese.evaluation.intervals import Interval
-from siamese.evaluation.paired import Comparison, McNemar, compare, mcnemar
+from siamese.evaluation.mcnemar import McNemar, mcnemar
+from siamese.evaluation.paired import Comparison, compare
 from siamese.evaluation.weighted import Statistic
 from siamese.inference.evaluation import Evaluation
 

@@ -14,7 +14,7 @@ from siamese.pairing.formats import read_pairs
 
 @contextmanager
 def open_pairs(
-    path: Path, root: Path | None, *, same_label: str | None = None
+    path: Path, root: Path | None, *, same_label: str | None = None, need_same: bool = True
 ) -> Iterator[tuple[pd.DataFrame, Path]]:
     """The pair table and what its paths are relative to, for as long as the images are needed.
 
@@ -22,6 +22,7 @@ def open_pairs(
         path: the pair file, or a `.bin` file, whose images are unpacked into a temporary folder.
         root: what relative paths start from; None for the file's own folder.
         same_label: the value of the label column that means same; None: 1 or true.
+        need_same: if False, a file without labels is read with every label missing.
 
     Raises:
         PairFileError: the file is malformed.
@@ -29,7 +30,7 @@ def open_pairs(
     """
     if not is_bin(path):
         base = root if root is not None else path.parent
-        yield read_pairs(path, same_label=same_label), base
+        yield read_pairs(path, need_same=need_same, same_label=same_label), base
         return
     if root is not None or same_label is not None:
         raise OptionError(f"{path}: holds its own images and labels; leave out --root and --same-label")

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from siamese.device import resolve_device
 from siamese.encoders.registry import create_encoder
 from siamese.errors import FaceError, ImageError, ModelError, OptionError
 from siamese.evaluation.calibration import Calibration
-from siamese.evaluation.calibration_prior import check_prior
-from siamese.evaluation.operating_points import OperatingPoint, choose_operating_point
+from siamese.evaluation.operating_points import OperatingPoint
 from siamese.images.faces import FaceChoice
 from siamese.images.loader import AlignChoice, ImageLoader, Outcome
+from siamese.inference.decision import DecisionRule, check_finite, make_rule
 from siamese.model.embedding import Embeddings, embed_sources
 from siamese.model.folder import ModelCard, load_model
 from siamese.model.network import SiameseNetwork
@@ -26,25 +27,32 @@ class Comparison:
     """The answer to "same or different?".
 
     Attributes:
-        same: the verdict.
+        same: the verdict; None where abstaining was allowed and the answer would be too uncertain.
         similarity: of the two embeddings, in [-1, 1]: the pair head's where the model has one, else their cosine.
         probability: that the two are the same, at `prior`; None for a model without a calibration.
         prior: share of genuine pairs that the probability supposes; None without a probability.
-        threshold: accept at this similarity and above.
-        far: share of impostor validation pairs that the threshold accepts; None for a threshold given by hand.
-        point: name of the operating point, None for a threshold given by hand.
-        split: what the threshold was fitted on, None for one given by hand.
+        threshold: accept at this similarity and above; None where the probability decides.
+        far: share of impostor pairs of the split that the threshold accepts; None without an operating point.
+        point: name of the operating point; None for a threshold given by hand, and where the probability decides.
+        split: what the operating point was fitted on, or the calibration where the probability decides; None for a
+            threshold given by hand.
+        genuine: how many genuine pairs the split has; None without one.
+        impostor: how many impostor pairs the split has; None without one.
+        abstain: answer only where the answer is wrong with at most this probability; None to answer always.
         outcomes: of the two images: faces found and chosen, where faces were looked for.
     """
 
-    same: bool
+    same: bool | None
     similarity: float
     probability: float | None
     prior: float | None
-    threshold: float
+    threshold: float | None
     far: float | None
     point: str | None
     split: str | None
+    genuine: int | None
+    impostor: int | None
+    abstain: float | None
     outcomes: tuple[Outcome, Outcome]
 
 
@@ -56,6 +64,8 @@ class Verifier:
         network: in evaluation, on `device`.
         card: of a model folder; None for an untouched encoder.
         device: `cpu` or `cuda:N`.
+        align: whether faces are aligned, as it was asked for.
+        face: which face of an image with several.
         flip: whether each image is embedded together with its mirror image.
     """
 
@@ -74,7 +84,7 @@ class Verifier:
         self.device = device
         self.card = card
         self.network = network.to(device).eval()
-        self.flip = flip
+        self.align, self.face, self.flip = align, face, flip
         self._loader = ImageLoader(network.input_spec, align=align, face=face, device=device)
 
     @classmethod
@@ -87,6 +97,7 @@ class Verifier:
         face: FaceChoice = "auto",
         input_size: tuple[int, int] | None = None,
         flip: bool = False,
+        seed: int | None = None,
     ) -> "Verifier":
         """Load a model folder, or build an untouched encoder (`NAME`, `NAME@TAG`, `NAME@FILE`).
 
@@ -98,6 +109,7 @@ class Verifier:
             input_size: height and width, for an untouched encoder only.
             flip: embed each image together with its mirror image, as `embed_pixels` says. Operating points and
                 calibration of a model folder were fitted without.
+            seed: of the weights of `NAME@random`; None to draw them from torch's generator.
 
         Raises:
             SiameseError: no such model, a changed folder, missing weights, a missing device.
@@ -111,7 +123,10 @@ class Verifier:
             return cls(str(model), network, card, device=where, align=align, face=face, flip=flip)
         if path.is_file():
             raise ModelError(f"{path}: is a file; expected a model folder, or NAME@{path} to use it as weights")
-        network = SiameseNetwork(create_encoder(str(model), input_size=input_size))
+        with torch.random.fork_rng(devices=(), enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            network = SiameseNetwork(create_encoder(str(model), input_size=input_size))
         return cls(str(model), network, None, device=where, align=align, face=face, flip=flip)
 
     @property
@@ -140,76 +155,73 @@ class Verifier:
         """From similarity to P(same); it travels with the model, and an untouched encoder has none."""
         return None if self.card is None else self.card.calibration
 
+    def decision_rule(
+        self,
+        *,
+        far: float | None = None,
+        at: str | None = None,
+        threshold: float | None = None,
+        abstain: float | None = None,
+        prior: float | None = None,
+    ) -> DecisionRule:
+        """How similarities become answers; arguments and errors as of `make_rule`."""
+        points = None if self.card is None else self.operating_points
+        asked = {"far": far, "at": at, "threshold": threshold, "abstain": abstain, "prior": prior}
+        return make_rule(self.name, points, self.calibration, **asked)  # type: ignore[arg-type]
+
     def compare(
         self,
         left: Path | bytes,
         right: Path | bytes,
         *,
         far: float | None = None,
+        at: str | None = None,
         threshold: float | None = None,
+        abstain: float | None = None,
         prior: float | None = None,
     ) -> Comparison:
-        """Decide whether two images show the same identity.
+        """Decide whether two images show the same identity; one of `far`, `at`, `threshold`, `abstain` may be given.
 
         Args:
             left: path, or an image file as bytes.
             right: path, or an image file as bytes.
             far: use the operating point for this FAR; None for the one of best accuracy.
+            at: use the operating point of this name: `accuracy`, `f1` or `eer`.
             threshold: use this similarity instead of an operating point.
+            abstain: answer where the probability of a wrong answer is at most this, and say nothing elsewhere.
             prior: share of genuine pairs among those that are compared, for the probability; None for that of the
-                calibration. The verdict does not depend on it.
+                calibration. Only with `abstain` does the verdict depend on it.
 
         Raises:
             ImageError: an image cannot be read.
             FaceError: no face in an image of which the model needs one.
-            OptionError: no operating point for that FAR, or none at all and no threshold given; a prior for a model
-                without a calibration, or outside (0, 1).
+            OptionError: more than one way to decide, or one that the model has not; a prior for a model without a
+                calibration, or outside (0, 1).
+            ModelError: the similarity is no number.
         """
-        point = self._point(far, threshold)
-        supposed = self._prior(prior)
+        rule = self.decision_rule(far=far, at=at, threshold=threshold, abstain=abstain, prior=prior)
         embeddings = self.embed([left, right])
         first, second = embeddings.outcomes
         for source, outcome in ((left, first), (right, second)):
             _require(source, outcome)
         vectors = embeddings.vectors
-        score = float(self.similarity(vectors[:1], vectors[1:])[0])
-        cut = point.threshold if point is not None else threshold
-        assert cut is not None  # noqa: S101 - _point gives one or raises
+        score = check_finite(self.name, float(self.similarity(vectors[:1], vectors[1:])[0]))
+        scores, fitted = np.array([score]), rule.fitted
+        probabilities, answers = rule.probabilities(scores), rule.answers(scores)
         return Comparison(
-            same=score >= cut,
+            same=bool(answers.same[0]) if answers.answered[0] else None,
             similarity=score,
-            probability=self._probability(score, supposed),
-            prior=supposed,
-            threshold=cut,
-            far=None if point is None else point.far,
-            point=None if point is None else point.name,
-            split=None if point is None else point.split,
+            probability=None if probabilities is None else float(probabilities[0]),
+            prior=rule.prior,
+            threshold=rule.threshold,
+            far=rule.far,
+            point=None if rule.point is None else rule.point.name,
+            split=None if fitted is None else fitted.split,
+            genuine=None if fitted is None else fitted.genuine,
+            impostor=None if fitted is None else fitted.impostor,
+            abstain=rule.abstain,
             outcomes=(first, second),
         )
-
-    def _prior(self, prior: float | None) -> float | None:
-        if self.calibration is None:
-            if prior is not None:
-                raise OptionError(f"--prior {prior:g}: {self.name} has no calibration; train a model folder for it")
-            return None
-        return self.calibration.prior if prior is None else check_prior(prior)
-
-    def _probability(self, score: float, prior: float | None) -> float | None:
-        return None if self.calibration is None else float(self.calibration.probability([score], prior)[0])
-
-    def _point(self, far: float | None, threshold: float | None) -> OperatingPoint | None:
-        if threshold is not None:
-            if far is not None:
-                raise OptionError("--far and --threshold: give one of them")
-            if not -1 <= threshold <= 1:
-                raise OptionError(f"--threshold {threshold:g}: expected a similarity from -1 to 1")
-            return None
-        if self.card is None:
-            raise OptionError(
-                f"{self.name} is an untouched encoder and has no threshold; give --threshold, or train a model "
-                "folder with `siamese train`"
-            )
-        return choose_operating_point(self.operating_points, far)
 
 
 def _require(source: Path | bytes, outcome: Outcome) -> None:

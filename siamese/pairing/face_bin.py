@@ -61,18 +61,31 @@ def unpack_bin(path: str | Path, folder: str | Path, *, max_bytes: int = 4 * 2**
     """
     path, folder = Path(path), Path(folder)
     images, labels = _read(path, max_bytes)
-    suffixes = [_suffix(image, number, path) for number, image in enumerate(images)]
-    first: dict[bytes, int] = {}
-    numbers = [first.setdefault(image, number) for number, image in enumerate(images)]
-    names = np.array([f"{number:05d}{suffixes[number]}" for number in numbers], dtype=object)
-    for image, number in progress(first.items(), "unpacking images", len(first), "img"):
-        with atomic_path(folder / names[number]) as temporary:
+    by_image = _names(images, path)
+    names = np.array([by_image[image] for image in images], dtype=object)
+    for image, name in progress(by_image.items(), "unpacking images", len(by_image), "img"):
+        with atomic_path(folder / name) as temporary:
             temporary.write_bytes(image)
     frame = pd.DataFrame({"left": names[::2], "right": names[1::2], "same": pd.array(labels, dtype="boolean")})
     folds = _tenths(len(frame))
     if folds is not None:
         frame["fold"] = folds
     return check_pairs(frame, str(path))
+
+
+def read_bin_images(path: str | Path, *, max_bytes: int = 4 * 2**30) -> dict[str, bytes]:
+    """The encoded images of a `.bin` file, by the names that `unpack_bin` gives them.
+
+    Args:
+        path: the file.
+        max_bytes: refuse a file larger than this; it is held in memory once.
+
+    Raises:
+        PairFileError: as `unpack_bin`.
+    """
+    path = Path(path)
+    images, _ = _read(path, max_bytes)
+    return {name: image for image, name in _names(images, path).items()}
 
 
 def write_bin(table: pd.DataFrame, root: str | Path, path: str | Path) -> None:
@@ -135,6 +148,15 @@ def _checked(value: Any, path: Path) -> tuple[list[bytes], list[bool]]:
         if not isinstance(label, int) or label not in (0, 1):
             raise PairFileError(f"{path}: label {number} is no truth value, expected True or False")
     return list(images), [bool(label) for label in labels]
+
+
+def _names(images: list[bytes], path: Path) -> dict[bytes, str]:
+    """The file name of each different image, numbered by where it stands first."""
+    names: dict[bytes, str] = {}
+    for number, image in enumerate(images):
+        suffix = _suffix(image, number, path)
+        names.setdefault(image, f"{number:05d}{suffix}")
+    return names
 
 
 def _suffix(image: bytes, number: int, path: Path) -> str:

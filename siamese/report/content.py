@@ -8,119 +8,10 @@ from numpy.typing import NDArray
 
 from siamese.errors import DataError
 from siamese.evaluation.curves import check_scores
+from siamese.report.measured import Diagnostics, Fact, Figure, Matches, Reliability, Slice
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A measured number with its interval.
-
-    Attributes:
-        name: of the metric, the same in every model, such as `accuracy` or `TAR at FAR 0.001`.
-        value: None is *insufficient data*.
-        low: lower end of its interval, None without one.
-        high: upper end of its interval, None without one.
-        note: a remark in words, such as `on the split the threshold was fitted on`; may be empty.
-        percent: show a share as a percentage.
-    """
-
-    name: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    note: str = ""
-    percent: bool = False
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A row of what a model is, or of what was measured.
-
-    Attributes:
-        name: such as `encoder` or `threshold fitted on`.
-        value: in words.
-        warning: in words, what is doubtful about it (a threshold fitted on the pairs it is read on); empty: nothing.
-    """
-
-    name: str
-    value: str
-    warning: str = ""
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """One bin of a reliability diagram.
-
-    Attributes:
-        probability: mean P(same) of its pairs.
-        genuine: share of them that are genuine.
-        low: lower end of that share's interval.
-        high: upper end of that share's interval.
-        pairs: how many, 1 or more.
-    """
-
-    probability: float
-    genuine: float
-    low: float
-    high: float
-    pairs: int
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """How far a model's probabilities can be believed.
-
-    Attributes:
-        bins: at rising probabilities, at least one.
-        ece: expected calibration error.
-        brier: Brier score.
-    """
-
-    bins: tuple[ReliabilityBin, ...]
-    ece: float
-    brier: float
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One part of the pairs, measured; the slices of a column are given worst first.
-
-    Attributes:
-        column: that the pairs are parted by.
-        value: of that column.
-        genuine: pairs in the slice.
-        impostor: pairs in the slice.
-        figures: the first one is drawn.
-    """
-
-    column: str
-    value: str
-    genuine: int
-    impostor: int
-    figures: tuple[Figure, ...]
-
-
-@dataclass(frozen=True)
-class Matches:
-    """False matches between groups of identities.
-
-    Attributes:
-        groups: names of the G groups.
-        far: share of the impostor pairs of two groups that was accepted, G rows of G; None is *insufficient data*.
-        impostors: how many pairs those are, G rows of G.
-    """
-
-    groups: tuple[str, ...]
-    far: tuple[tuple[float | None, ...], ...]
-    impostors: tuple[tuple[int, ...], ...]
-
-    def __post_init__(self) -> None:
-        size = len(self.groups)
-        for name, rows in (("far", self.far), ("impostors", self.impostors)):
-            if [len(row) for row in rows] != [size] * size:
-                raise DataError(f"false matches, {name}: expected {size} rows of {size}, one for each group")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +31,7 @@ class ModelContent:
         best_epoch: whose weights were kept; None where unknown.
         slices: those of one column together, worst first.
         matches: None without groups.
+        diagnostics: of embeddings and scores; None where they were not measured.
     """
 
     name: str
@@ -154,6 +46,7 @@ class ModelContent:
     best_epoch: int | None = None
     slices: tuple[Slice, ...] = ()
     matches: Matches | None = None
+    diagnostics: Diagnostics | None = None
 
     def __post_init__(self) -> None:
         check_scores(self.scores, self.same)
@@ -171,7 +64,7 @@ class Comparison:
         second: name of the other.
         differences: second - first, with intervals.
         verdict: in words, such as `no significant difference`.
-        p: of the test that the verdict rests on, None without one.
+        p: of the test that the verdict rests on; None without one, or where the verdict says it.
     """
 
     first: str
@@ -234,6 +127,8 @@ class ReportContent:
         measured: what was measured: pairs, images, protocol, what failed.
         models: at least one, all on the same pairs.
         comparisons: of two models each.
+        baseline: of the untouched encoder, first, with the model that training made of it.
+        no_baseline: in words, why there is no such comparison; empty where none was asked for.
         mistakes: of some of the models.
         intervals: in words, what the intervals are, such as `95 %, bootstrap over identities`.
         command: that wrote the report.
@@ -244,6 +139,8 @@ class ReportContent:
     measured: tuple[Fact, ...]
     models: tuple[ModelContent, ...]
     comparisons: tuple[Comparison, ...] = ()
+    baseline: Comparison | None = None
+    no_baseline: str = ""
     mistakes: tuple[Mistakes, ...] = ()
     intervals: str = ""
     command: str = ""
@@ -252,3 +149,9 @@ class ReportContent:
     def __post_init__(self) -> None:
         if not self.models:
             raise DataError("report: 0 models; expected at least one")
+
+    @property
+    def pictures(self) -> list[str]:
+        """The images of all mistakes, each once, in the order of the page."""
+        mistakes = (mistake for found in self.mistakes for mistake in (*found.accepts, *found.rejects))
+        return list(dict.fromkeys(path for mistake in mistakes for path in (mistake.left, mistake.right)))

@@ -1,74 +1,35 @@
 """From evaluations to the content of a report."""
 
-import csv
 import importlib.metadata
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 import siamese
-from siamese.errors import ImageError
-from siamese.evaluation.intervals import Estimate
-from siamese.evaluation.reliability import reliability_bins
-from siamese.images.decode import decode
+from siamese.evaluation import paired
 from siamese.inference.evaluation import Evaluation
 from siamese.inference.model_comparison import ModelComparison
-from siamese.inference.parts import Parts
-from siamese.inference.verifier import Verifier
-from siamese.report.content import (
-    Comparison,
-    Fact,
-    Figure,
-    Matches,
-    Mistakes,
-    ModelContent,
-    Reliability,
-    ReliabilityBin,
-    ReportContent,
-    Slice,
-)
+from siamese.report.content import Comparison, Mistakes, ReportContent
+from siamese.report.measured import Fact, Figure
 from siamese.report.mistakes import hardest_mistakes
+from siamese.report.of_models import Evaluated, model_content
+from siamese.report.wording import p_value, statistic_name
+
+__all__ = ["Evaluated", "report_content"]
 
 INTERVALS = "95 %, allowing for pairs that share people (dyadic-robust variance)"
-# What the statistics are called in a report, and whether they are shown as percentages.
-_NAMES = {
-    "accuracy": ("accuracy", True),
-    "balanced_accuracy": ("balanced accuracy", True),
-    "auc": ("AUC", False),
-    "eer": ("EER", True),
-    "f1": ("F1", False),
-    "precision": ("precision", True),
-    "recall": ("recall", True),
-    "tar": ("TAR", True),
-    "far": ("FAR", True),
-    "mcc": ("Matthews correlation", False),
-}
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A model and what was found.
-
-    Attributes:
-        name: as the user calls it.
-        verifier: the model.
-        evaluation: on the pairs of the report.
-        parts: the same by columns.
-    """
-
-    name: str
-    verifier: Verifier
-    evaluation: Evaluation
-    parts: tuple[Parts, ...] = ()
 
 
 def report_content(
-    evaluated: Sequence[Evaluated], comparisons: Sequence[ModelComparison], pairs: Path, *, flip: bool = False
+    evaluated: Sequence[Evaluated],
+    comparisons: Sequence[ModelComparison],
+    pairs: Path,
+    *,
+    baseline: str | None = None,
+    no_baseline: str = "",
 ) -> ReportContent:
     """All that a report shows of some models on the same pairs.
 
@@ -76,11 +37,15 @@ def report_content(
         evaluated: the models, at least one.
         comparisons: of two of them each.
         pairs: the pair file.
-        flip: whether images were embedded together with their mirror images.
+        baseline: name of the one among them that is the untouched encoder; the comparison that has it first becomes
+            a section of its own, and its mistakes are not shown.
+        no_baseline: in words, why there is none.
     """
-    first = evaluated[0].evaluation
+    # The untouched encoder last: the order of slices, and the first look, are those of the model.
+    models = sorted(evaluated, key=lambda each: each.name == baseline)
+    first = models[0].evaluation
     flattering = ""
-    if any(each.evaluation.fitted_here for each in evaluated):
+    if any(each.evaluation.fitted_here for each in models):
         flattering = "a threshold or a calibration was fitted on some of these pairs: its figures flatter"
     measured = (
         Fact(
@@ -88,16 +53,18 @@ def report_content(
             f"{pairs}: {first.measurement.genuine:,} genuine, {first.measurement.impostor:,} impostor",
             flattering,
         ),
-        Fact("images", f"{first.images:,}{', each with its mirror image' if flip else ''}"),
+        Fact("images", f"{first.images:,}"),
         Fact("without a score", f"{first.failed:,} pairs"),
         Fact("people", f"{len(np.unique((first.people.left, first.people.right))):,}, from {_source(first)}"),
     )
     return ReportContent(
         title=f"Verification on {pairs.name}",
         measured=measured,
-        models=tuple(map(_model, evaluated)),
-        comparisons=tuple(map(_comparison, comparisons)),
-        mistakes=tuple(_mistakes(each) for each in evaluated),
+        models=tuple(map(model_content, models)),
+        comparisons=tuple(_comparison(each) for each in comparisons if each.first != baseline),
+        baseline=next((_comparison(each) for each in comparisons if each.first == baseline), None),
+        no_baseline=no_baseline,
+        mistakes=tuple(_mistakes(each) for each in models if each.name != baseline),
         intervals=INTERVALS,
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         versions=(
@@ -107,131 +74,39 @@ def report_content(
     )
 
 
-def pictures_below(root: Path) -> Callable[[str], NDArray[np.uint8] | None]:
-    """Reads pictures by their paths in the pair file; None for those that cannot be read."""
-
-    def read(path: str) -> NDArray[np.uint8] | None:
-        try:
-            return decode(root / path)
-        except ImageError:
-            return None
-
-    return read
-
-
 def _source(evaluation: Evaluation) -> str:
     if evaluation.people.source == "columns":
         return "the columns of the file"
     return "genuine pairs; images that no such pair joins count as different people"
 
 
-def _model(evaluated: Evaluated) -> ModelContent:
-    evaluation, measured = evaluated.evaluation, evaluated.evaluation.measurement
-    thresholds = np.unique(measured.thresholds)
-    history = _history(evaluated)
-    return ModelContent(
-        name=evaluated.name,
-        facts=_facts(evaluated),
-        scores=evaluation.similarities,
-        same=evaluation.same,
-        accepted=measured.accepted,
-        threshold=float(thresholds[0]) if len(thresholds) == 1 else None,
-        figures=tuple(_figure(name, each) for name, each in evaluation.estimates.items()),
-        reliability=_reliability(evaluation),
-        history=history,
-        best_epoch=_best_epoch(evaluated) if history else None,
-        slices=tuple(each for parts in evaluated.parts for each in _slices(parts)),
-        matches=next((_matches(parts) for parts in evaluated.parts if parts.matches is not None), None),
-    )
-
-
-def _facts(evaluated: Evaluated) -> tuple[Fact, ...]:
-    network, measured = evaluated.verifier.network, evaluated.evaluation.measurement
-    spec, weights, calibration = network.input_spec, network.encoder.weights, evaluated.evaluation.calibration
-    shared = evaluated.evaluation.fitted_here
-    warning = f"{shared:,} of these pairs are among those of the fit" if shared else ""
-    return (
-        Fact("encoder", network.encoder.name if weights is None else f"{network.encoder.name}, {weights.source}"),
-        Fact("input", f"{spec.size[0]} x {spec.size[1]} pixels, alignment {spec.alignment}"),
-        Fact("head", network.head_name if network.pair_head is None else f"pair head, {network.pair_head.name}"),
-        Fact("threshold", f"{measured.threshold:.4f}, fitted on {measured.threshold_from}", warning),
-        Fact(
-            "calibration",
-            "none" if calibration is None else f"{calibration.method}, fitted on {calibration.split}",
-        ),
-    )
-
-
-def _figure(statistic: str, found: Estimate) -> Figure:
-    name, percent = _named(statistic)
-    interval = found.interval
-    low, high = (None, None) if interval is None else (interval.low, interval.high)
-    return Figure(name, found.value, low, high, "" if found.value is None else found.reason, percent)
-
-
-def _named(statistic: str) -> tuple[str, bool]:
-    """What a statistic is called in a report, and whether it is shown as a percentage."""
-    name, _, far = statistic.partition("=")
-    return (f"TAR at FAR {far}", True) if far else _NAMES[name]
-
-
-def _reliability(evaluation: Evaluation) -> Reliability | None:
-    probabilities, figures = evaluation.probabilities, evaluation.calibration_figures
-    if probabilities is None or figures is None:
-        return None
-    found = reliability_bins(probabilities, evaluation.same, prior=figures["prior"])
-    columns = (found.probability, found.genuine, found.interval_low, found.interval_high)
-    rows = zip(*(column.tolist() for column in columns), found.pairs.tolist(), strict=True)
-    return Reliability(
-        bins=tuple(ReliabilityBin(*row) for row in rows),
-        ece=figures["ece"],
-        brier=figures["brier"],
-    )
-
-
-def _history(evaluated: Evaluated) -> tuple[dict[str, float], ...] | None:
-    """The evaluations of the training, where its run folder still lies beside the model."""
-    file = Path(evaluated.verifier.name) / "run" / "history.csv"
-    if evaluated.verifier.card is None or not file.is_file():
-        return None
-    with file.open(encoding="utf-8", newline="") as lines:
-        return tuple({key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(lines))
-
-
-def _best_epoch(evaluated: Evaluated) -> int | None:
-    card = evaluated.verifier.card
-    return None if card is None or card.training is None else card.training.best_epoch
-
-
-def _slices(parts: Parts) -> list[Slice]:
-    return [
-        Slice(
-            column=parts.column,
-            value=row.value,
-            genuine=row.genuine,
-            impostor=row.impostor,
-            figures=tuple(_figure(name, each) for name, each in row.metrics.get("estimates", {}).items()),
-        )
-        for row in parts.rows
-    ]
-
-
-def _matches(parts: Parts) -> Matches | None:
-    found = parts.matches
-    if found is None:
-        return None
-    return Matches(found.groups, found.far, tuple(tuple(row) for row in found.impostors.tolist()))
-
-
 def _comparison(found: ModelComparison) -> Comparison:
-    differences = []
-    for statistic, each in found.statistics.items():
-        low, high = (None, None) if each.interval is None else (each.interval.low, each.interval.high)
-        name, percent = _named(statistic)
-        differences.append(Figure(name, each.difference, low, high, percent=percent))
+    names, decisions = (found.first, found.second), found.decisions
     auc = found.statistics["auc"]
-    verdict = f"AUC: {auc.verdict}. Decisions: {found.decisions.verdict} (McNemar)."
-    return Comparison(found.first, found.second, tuple(differences), verdict, auc.p_value)
+    verdict = f"AUC: {_verdict('auc', auc, names)}{_tested(auc.p_value)}. "
+    verdict += f"Decisions: {decisions.verdict}{_tested(decisions.p_value, 'McNemar, ')}."
+    differences = tuple(_difference(statistic, each) for statistic, each in found.statistics.items())
+    return Comparison(*names, differences, verdict)
+
+
+def _tested(p: float | None, test: str = "") -> str:
+    return "" if p is None else f" ({test}{p_value(p)})"
+
+
+def _difference(statistic: str, found: paired.Comparison) -> Figure:
+    low, high = (None, None) if found.interval is None else (found.interval.low, found.interval.high)
+    name, percent = statistic_name(statistic)
+    return Figure(name, found.difference, low, high, _verdict(statistic, found, None), percent)
+
+
+def _verdict(statistic: str, found: paired.Comparison, names: tuple[str, str] | None) -> str:
+    """Which model is better; `better` or `worse` of the second one without names; or why neither is."""
+    if found.difference is None or found.interval is None or found.interval.low <= 0 <= found.interval.high:
+        return found.verdict
+    second = (found.difference > 0) != (statistic.partition("=")[0] in paired.ERROR_RATES)
+    if names is None:
+        return "better" if second else "worse"
+    return f"{names[second]} is better"
 
 
 def _mistakes(evaluated: Evaluated) -> Mistakes:

@@ -12,9 +12,11 @@ from markupsafe import Markup, escape
 
 from siamese.atomic import atomic_path, write_text
 from siamese.report import wording
-from siamese.report.charts.all import draw_charts
+from siamese.report.charts.all import draw_charts, remove_stale
 from siamese.report.charts.chart import Chart
-from siamese.report.content import Figure, Mistake, ModelContent, ReportContent, Slice
+from siamese.report.content import Mistake, ModelContent, ReportContent
+from siamese.report.diagnostics import diagnostics_rows
+from siamese.report.measured import Figure, Slice
 from siamese.report.pictures import Pictures, data_uri, jpeg_uri
 
 PAGE, CHARTS = "report.html", "charts"
@@ -32,6 +34,9 @@ class _Shown:
 
 def write_report(content: ReportContent, folder: Path, pictures: Pictures) -> tuple[Path, ...]:
     """Write `report.html` and `charts/NAME.png`, each whole or not at all; equal content gives equal bytes.
+
+    The page holds its charts itself and comes after them: it is the old one or the new one, whenever a writer is
+    killed. Charts of an earlier report that this one does not have are removed; other files are left alone.
 
     Args:
         content: what the report shows.
@@ -57,20 +62,15 @@ def write_report(content: ReportContent, folder: Path, pictures: Pictures) -> tu
         name: [shown[chart.name] for chart in getattr(drawn, name)]
         for name in ("curves", "reliability", "slices", "matches", "training")
     }
-    uris = {path: _picture(path, pictures) for path in _paths(content)}
+    uris = {path: _picture(path, pictures) for path in content.pictures}
     write_text(folder / PAGE, _render(content, sections, uris))
+    remove_stale(folder / CHARTS, {path.name for path in written})
     return tuple(written)
 
 
 def _picture(path: str, pictures: Pictures) -> str | None:
     image = pictures(path)
     return None if image is None else jpeg_uri(image)
-
-
-def _paths(content: ReportContent) -> list[str]:
-    """The images of all mistakes, each once."""
-    mistakes = (mistake for found in content.mistakes for mistake in (*found.accepts, *found.rejects))
-    return list(dict.fromkeys(path for mistake in mistakes for path in (mistake.left, mistake.right)))
 
 
 def _render(content: ReportContent, charts: dict[str, list[_Shown]], uris: dict[str, str | None]) -> str:
@@ -90,11 +90,13 @@ def _render(content: ReportContent, charts: dict[str, list[_Shown]], uris: dict[
         charts=charts,
         summary=list(_summary(content.models)),
         slices=list(_slice_tables(content.models)),
+        diagnostics=diagnostics_rows([model.diagnostics for model in content.models if model.diagnostics]),
         insufficient=wording.INSUFFICIENT,
         number=wording.number,
         interval=wording.interval,
         uri=uris.get,
         describe=_describe,
+        lacking=_lacking,
     )
 
 
@@ -123,6 +125,13 @@ def _slice_tables(models: tuple[ModelContent, ...]) -> Iterator[tuple[str, str, 
             parts = [part for part in model.slices if part.column == column]
             if parts:
                 yield column, model.name, parts
+
+
+def _lacking(part: Slice) -> str:
+    """Why nothing of a slice was measured, where that is one reason for all; else nothing."""
+    reasons = {figure.note for figure in part.figures if figure.value is None}
+    unknown = all(figure.value is None for figure in part.figures)
+    return reasons.pop() if unknown and len(reasons) == 1 else ""
 
 
 def _describe(mistake: Mistake, path: str, identity: str | None) -> str:

@@ -3,9 +3,23 @@
 import re
 import textwrap
 
-from siamese.report.content import Figure
+from siamese.report.measured import Figure
 
 INSUFFICIENT = "insufficient data"
+# What statistics are called, and whether they are shown as percentages.
+_NAMES = {
+    "accuracy": ("accuracy", True),
+    "balanced_accuracy": ("balanced accuracy", True),
+    "best_accuracy": ("best accuracy", True),
+    "auc": ("AUC", False),
+    "eer": ("EER", True),
+    "f1": ("F1", False),
+    "precision": ("precision", True),
+    "recall": ("recall", True),
+    "tar": ("TAR", True),
+    "far": ("FAR", True),
+    "mcc": ("Matthews correlation", False),
+}
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -48,6 +62,18 @@ def p_value(p: float | None) -> str:
     if p is None:
         return ""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def statistic_name(statistic: str) -> tuple[str, bool]:
+    """What a statistic is called, and whether it is shown as a percentage.
+
+    Example:
+        >>> statistic_name("auc"), statistic_name("tar_at_far=0.001")
+        (('AUC', False), ('TAR at FAR 0.001', True))
+    """
+    name, _, far = statistic.partition("=")
+    # 0.00001 and not 1e-05, which a narrow column breaks at its hyphen.
+    return (f"TAR at FAR {float(far):.12f}".rstrip("0").rstrip("."), True) if far else _NAMES[name]
 
 
 def count(pairs: int) -> str:

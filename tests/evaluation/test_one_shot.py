@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from siamese.errors import DataError, OptionError
-from siamese.evaluation import one_shot
-from siamese.evaluation.one_shot import OneShotTrials, draw_one_shot, score_one_shot, score_similarities
+from siamese.evaluation.one_shot import draw_one_shot
 
 
 def omniglot(alphabets: dict[str, int], drawers: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,6 +45,7 @@ def test_every_trial_keeps_the_protocol(columns: tuple[np.ndarray, ...], seed: i
         assert drawer[support[0]] != drawer[test]
     # In a run each identity is asked for once, and all its tests are by one drawer.
     tests = trials.test.reshape(-1, 7)
+    assert trials.run.tolist() == np.tile(np.repeat(np.arange(3), 7), 10).tolist()
     assert all(len(set(identity[run])) == 7 and len(set(drawer[run])) == 1 for run in tests)
     assert len(set(trials.answer.tolist())) == 7
 
@@ -118,66 +118,3 @@ def test_what_cannot_be_drawn_is_refused(options: dict, error: type, message: st
 def test_no_images_are_refused() -> None:
     with pytest.raises(DataError, match="0 identities, 0 groups; expected one of each"):
         draw_one_shot([])
-
-
-def one_run(answer: list[int]) -> OneShotTrials:
-    """Trials over rows 0 to 2 (support) and 3 on (tests)."""
-    count = len(answer)
-    zeros = np.zeros(count, np.int64)
-    return OneShotTrials(3 + np.arange(count), np.tile(np.arange(3), (count, 1)), np.array(answer), zeros, ("",))
-
-
-def test_the_most_similar_support_image_is_the_guess() -> None:
-    angles = np.radians([0, 40, 80, 10, 50, 90, 30])
-    embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    result = score_one_shot(one_run([0, 1, 2, 0]), embeddings)
-    assert result.credit.tolist() == [1, 1, 1, 0]  # 30 degrees lies nearer to 40
-    assert (result.accuracy, result.trials, result.ways) == (0.75, 4, 3)
-
-
-def test_ties_share_the_credit() -> None:
-    similarity = np.array([[0.5, 0.5, 0.5], [0.5, 0.5, 0.1], [0.5, 0.5, 0.1], [0.1, 0.5, 0.3]])
-    result = score_similarities(one_run([0, 1, 2, 1]), similarity)
-    assert result.credit.tolist() == pytest.approx([1 / 3, 1 / 2, 0, 1])
-    constant = score_one_shot(one_run([0, 1, 2]), np.ones((6, 4)) / 2)
-    assert constant.accuracy == pytest.approx(1 / 3)
-
-
-def test_scores_agree_with_loops_whatever_the_block(
-    columns: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    identity, group, drawer = columns
-    trials = draw_one_shot(identity, groups=group, drawers=drawer, ways=5, runs=1)
-    random = np.random.default_rng(0)
-    characters = np.unique(np.char.add(identity, group), return_inverse=True)[1]
-    embeddings = random.normal(size=(characters.max() + 1, 16))[characters] + random.normal(size=(len(identity), 16))
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    hits = [
-        int(np.argmax([embeddings[test] @ embeddings[row] for row in support])) == answer
-        for test, support, answer in zip(trials.test, trials.support, trials.answer, strict=True)
-    ]
-    result = score_one_shot(trials, embeddings)
-    assert 0.3 < result.accuracy < 1.0
-    assert result.accuracy == pytest.approx(np.mean(hits))
-    by_group = {name: np.mean(np.array(hits)[trials.group == n]) for n, name in enumerate(trials.groups)}
-    assert result.by_group == pytest.approx(by_group)
-    monkeypatch.setattr(one_shot, "_BLOCK", 3 * 5 * 16)
-    assert score_one_shot(trials, embeddings).credit.tolist() == result.credit.tolist()
-
-
-def test_a_random_encoder_guesses_one_in_twenty(columns: tuple[np.ndarray, ...]) -> None:
-    identity, group, drawer = columns
-    trials = draw_one_shot(identity, groups=group, drawers=drawer, runs=20)
-    embeddings = np.random.default_rng(1).normal(size=(len(identity), 64))
-    assert score_one_shot(trials, embeddings).accuracy == pytest.approx(0.05, abs=0.015)
-
-
-def test_embeddings_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match=r"embeddings \(4, 2\): expected \(N, D\) with at least 5 rows"):
-        score_one_shot(one_run([0, 1]), np.ones((4, 2)))
-    bad = np.ones((5, 2))
-    bad[4] = np.nan
-    with pytest.raises(DataError, match="1 of 2 one-shot trials have similarities that are not finite numbers"):
-        score_one_shot(one_run([0, 1]), bad)
-    with pytest.raises(DataError, match=r"similarities \(2, 2\): expected \(2, 3\), trials by ways"):
-        score_similarities(one_run([0, 1]), np.ones((2, 2)))

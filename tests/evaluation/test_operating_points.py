@@ -86,6 +86,35 @@ def test_the_point_of_best_accuracy_is_chosen_unless_a_far_is_named() -> None:
     assert choose_operating_point(points[::-1]).name == "accuracy"
 
 
+def test_a_point_is_chosen_by_its_name() -> None:
+    points = fit_operating_points(*overlapping(300, 300), "validation")
+    for name in ("accuracy", "f1", "eer"):
+        assert choose_operating_point(points, at=name).name == name
+        assert choose_operating_point(points[::-1], at=name).name == name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"far": 0.1, "at": "eer"}, "--far and --at: give one of them"),
+        ({"far": 0.0, "at": "accuracy"}, "--far and --at: give one of them"),
+        ({"at": "err"}, "unknown value of --at 'err': did you mean 'eer'? known: accuracy, eer, f1"),
+        ({"at": "far=0.1"}, "unknown value of --at 'far=0.1': known: accuracy, eer, f1"),
+        ({"at": ""}, "unknown value of --at '': known: accuracy, eer, f1"),
+        (
+            {"at": "f1"},
+            "--at f1: this model has no operating point of that name (it has accuracy, eer); choose one of those, "
+            "or train it again",
+        ),
+    ],
+)
+def test_a_name_without_a_point_names_those_there_are(options: dict, message: str) -> None:
+    points = fit_operating_points(*overlapping(300, 300), "validation")
+    older = tuple(point for point in points if point.name != "f1")
+    with pytest.raises(OptionError, match=f"^{re.escape(message)}$"):
+        choose_operating_point(older, **options)
+
+
 @pytest.mark.parametrize(
     ("impostor", "far", "message"),
     [
@@ -121,3 +150,7 @@ def test_a_model_without_points_says_so() -> None:
         choose_operating_point(())
     with pytest.raises(OptionError, match=r"^--far 0\.1: .* \(0 impostor validation pairs support none\)"):
         choose_operating_point((), 0.1)
+    with pytest.raises(
+        OptionError, match=r"^--at eer: this model has no operating point of that name \(it has none\)"
+    ):
+        choose_operating_point((), at="eer")

@@ -169,11 +169,12 @@ def test_tar_at_fars_that_the_pairs_do_not_support_is_insufficient_data() -> Non
 @pytest.mark.parametrize(
     ("folds", "message"),
     [
-        ([0, 0, 0, 0], "1 fold: cross-validation needs at least two"),
+        ([0, 0, 0, 0], "1 fold: cross-validation needs at least two; leave the column out, or add folds"),
         ([0, 1], "scores (4,) and folds (2,): expected a fold for each score"),
         (
             [0, 0, 1, 1],
-            "2 genuine and 0 impostor pairs: verification is measured on both kinds; add the missing one",
+            "fold 0: the other folds hold genuine pairs only, and its threshold needs both; deal both kinds to every "
+            "fold",
         ),
     ],
 )

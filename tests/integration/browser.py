@@ -1,7 +1,8 @@
 """A real browser without a window, told what to do by the DevTools protocol: Chromium as installed, or Qt's.
 
-`SIAMESE_BROWSER` names the program; without it the usual names are looked for, then the package PySide6-WebEngine or
-PyQt6-WebEngine, which bring Chromium's engine along. Only the standard library is needed to speak to any of them.
+`SIAMESE_BROWSER` names the program; without it the usual names are looked for, then the package PySide6-WebEngine (of
+the `dev` extra) or PyQt6-WebEngine, which bring Chromium's engine along; the first that starts is taken. Only the
+standard library is needed to speak to any of them.
 """
 
 import base64
@@ -59,19 +60,17 @@ class NoBrowserError(Exception):
     """No browser is there, or the one that is there does not start."""
 
 
-def find_command(port: int, profile: Path) -> tuple[list[str], dict[str, str]]:
-    """What to start, and the environment that it needs."""
+def find_commands(port: int, profile: Path) -> list[tuple[list[str], dict[str, str]]]:
+    """What can be started, and the environment that it needs, the best first."""
     named = os.environ.get("SIAMESE_BROWSER")
-    program = named or next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program:
-        return [program, *FLAGS, f"--user-data-dir={profile}", f"--remote-debugging-port={port}", "about:blank"], {}
-    for package in ("PySide6", "PyQt6"):
+    programs = [named] if named else filter(None, map(shutil.which, PROGRAMS))
+    options = [*FLAGS, f"--user-data-dir={profile}", f"--remote-debugging-port={port}", "about:blank"]
+    found: list[tuple[list[str], dict[str, str]]] = [([program, *options], {}) for program in programs]
+    for package in () if named else ("PySide6", "PyQt6"):
         if find_spec(package) and find_spec(f"{package}.QtWebEngineWidgets"):
-            script = QT.format(package=package)
-            return [sys.executable, "-c", script], QT_ENVIRONMENT | {"QTWEBENGINE_REMOTE_DEBUGGING": str(port)}
-    raise NoBrowserError(
-        "no browser: install Chromium, or PySide6-WebEngine by pip, or set SIAMESE_BROWSER to a program"
-    )
+            environment = QT_ENVIRONMENT | {"QTWEBENGINE_REMOTE_DEBUGGING": str(port)}
+            found.append(([sys.executable, "-c", QT.format(package=package)], environment))
+    return found
 
 
 @dataclass
@@ -183,20 +182,45 @@ def browser(profile: Path) -> Iterator[Page]:
     Raises:
         NoBrowserError: none is there, or it does not start; the message is a reason to skip a test.
     """
-    port = _free_port()
-    command, environment = find_command(port, profile)
-    log = profile / "browser.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=os.environ | environment, stdout=output, stderr=output, start_new_session=True
-        )
+    port, log, reasons = _free_port(), profile / "browser.log", []
+    for command, environment in find_commands(port, profile):
+        try:
+            process, stream = _start(command, environment, port, log)
+        except NoBrowserError as reason:  # a browser that lacks a library of the system, or is only a stub
+            reasons.append(f"{Path(command[0]).name} {reason}")
+            continue
+        try:
+            with stream:
+                yield Page(stream)
+        finally:
+            _end(process)
+        return
+    advice = "install Chromium, or PySide6-WebEngine by pip, or set SIAMESE_BROWSER to a program"
+    raise NoBrowserError(f"no browser: {'; '.join(reasons) or advice}")
+
+
+def _start(
+    command: list[str], environment: dict[str, str], port: int, log: Path
+) -> tuple["subprocess.Popen[bytes]", socket.socket]:
+    """A browser, and the WebSocket of its tab."""
     try:
-        with _connect(process, port, log) as stream:
-            yield Page(stream)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, env=os.environ | environment, stdout=output, stderr=output, start_new_session=True
+            )
+    except OSError as error:
+        raise NoBrowserError(f"cannot be started ({error.strerror or error})") from error
+    try:
+        return process, _connect(process, port, log)
+    except BaseException:
+        _end(process)
+        raise
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _free_port() -> int:
@@ -216,7 +240,7 @@ def _connect(process: "subprocess.Popen[bytes]", port: int, log: Path) -> socket
             return _handshake(port, "/" + address.split("/", 3)[3])
         time.sleep(0.1)
     last = log.read_text(errors="replace").strip().splitlines()[-1:]
-    raise NoBrowserError(f"the browser does not start: {' '.join(last) or 'it says nothing'}")
+    raise NoBrowserError(f"does not start ({' '.join(last) or 'it says nothing'})")
 
 
 def _handshake(port: int, path: str) -> socket.socket:

@@ -11,8 +11,9 @@ import torch
 from siamese.errors import DataError, ImageError, OptionError
 from siamese.heads.identity import IdentityHead
 from siamese.images.catalog import read_catalog
-from siamese.inference.classify import classify
+from siamese.inference.classify import classify, write_submission
 from siamese.inference.image_source import list_images
+from siamese.inference.submission_form import submission_form
 from siamese.inference.verifier import Verifier
 from siamese.losses.class_softmax import CrossEntropy
 from siamese.losses.loss import LossSize
@@ -174,7 +175,7 @@ def test_a_submission_names_files_and_five_labels(
         (["--submission", "Id,Id", "-o", "s.csv"], "--submission 'Id,Id': expected two column names"),
         (["--submission", "Image,Id", "-o", "s.parquet"], "-o s.parquet: a submission ends in .csv; name it so"),
         (["--submission", "Image,Id"], "--submission: needs a file to write, -o FILE.csv"),
-        (["--submission", "Image,Id", "--top", "3", "-o", "s.csv"], "--top 3: a submission names five identities"),
+        (["--submission", "none.csv", "-o", "s.csv"], "none.csv: cannot be read (No such file or directory)"),
         (["-o", "table.xlsx"], "-o table.xlsx: a table ends in .csv or .parquet; name it so"),
         (
             ["--submission", "Image,Id", "-o", "s.csv"],
@@ -200,12 +201,50 @@ def test_what_cannot_be_written_is_refused(
 
 
 def test_labels_with_blanks_are_no_submission(verifier: Verifier, faces: Path, tmp_path: Path) -> None:
-    from siamese.inference.classify import write_submission
-
     result = classify(verifier, [faces / "person_001"])
     result.table["identity_2"] = "new whale"
-    with pytest.raises(DataError, match="separates labels by blanks, but 'new whale' holds one; rename the identity"):
-        write_submission(result, tmp_path / "sub.csv", ("Image", "Id"))
+    message = "separates labels by blanks, but 'new whale' holds one; rename the identity, or give --top 1"
+    with pytest.raises(DataError, match=message):
+        write_submission(result, tmp_path / "sub.csv", submission_form("Image,Id", "identity"))
+    alone = classify(verifier, [faces / "person_001"], top=1)
+    alone.table["identity"] = "new whale"
+    write_submission(alone, tmp_path / "sub.csv", submission_form("Image,Id", "identity"))
+    assert set(pd.read_csv(tmp_path / "sub.csv")["Id"]) == {"new whale"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "options", "named"), [("a b c", (), 3), ("new_whale", (), 1), ("x", ("--top", 2), 2), ("", (), 5)]
+)
+def test_a_sample_gives_images_their_order_and_the_number_of_labels(
+    siamese: Siamese, faces: Path, classifier: Path, tmp_path: Path, shown: str, options: tuple, named: int
+) -> None:
+    names = ["person_003/002", "person_001/001", "person_002/005"]
+    sample = tmp_path / "sample.csv"
+    manifest = faces.parent / "some.csv"
+    pd.DataFrame({"path": [f"{faces.name}/{name}.jpg" for name in sorted(names)], "identity": "x"}).to_csv(
+        manifest, index=False
+    )
+    pd.DataFrame({"Image": [f"{faces.name}/{name}" for name in names], "Id": shown}).to_csv(sample, index=False)
+    output = tmp_path / "sub.csv"
+    arguments = ("classify", manifest, "--model", classifier, "-o", output, "--submission", sample, *options)
+    outcome = siamese(*arguments)
+    assert outcome.code == 0, outcome.err
+    table = pd.read_csv(output)
+    assert table["Image"].tolist() == [f"{faces.name}/{name}" for name in names]
+    assert table["Id"].str.split().str.len().tolist() == [named] * 3
+
+
+def test_images_that_the_sample_does_not_name_are_refused_before_the_work(
+    siamese: Siamese, faces: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = tmp_path / "sample.csv"
+    sample.write_text("Image,Id\n001.jpg,w\nmore.jpg,w\n")
+    monkeypatch.setattr(Verifier, "embed", lambda *_, **__: pytest.fail("embedded"))
+    person = faces / "person_001"
+    outcome = siamese("classify", person, "--model", classifier, "-o", tmp_path / "sub.csv", "--submission", sample)
+    assert outcome.code == 2
+    message = "6 answers, ids missing: 1 (first 'more.jpg'), surplus: 5 (first '002.jpg'); expected one answer for"
+    assert message in outcome.err
 
 
 @pytest.mark.parametrize("model", [ENCODER, "folder"])

@@ -188,8 +188,11 @@ def test_evaluate_says_where_the_threshold_of_an_untouched_encoder_comes_from(
 
 def test_compare_answers_with_every_key(siamese: Siamese, model: Path, two_images: tuple[Path, Path]) -> None:
     result = siamese("compare", *two_images, "--model", model, "--json").json
-    expected = "same similarity probability prior threshold far model device seconds faces"
-    assert set(result) == set(expected.split())
+    expected = "same similarity probability prior threshold far point split genuine impostor abstain model device"
+    assert set(result) == {*expected.split(), "seconds", "faces"}
+    point = next(each for each in read_card(model).operating_points if each.name == "accuracy")
+    fitted = (result["point"], result["split"], result["genuine"], result["impostor"])
+    assert fitted == ("accuracy", "validation", point.genuine, point.impostor)
     assert result["same"] == (result["similarity"] >= result["threshold"])
     assert len(result["faces"]) == 2
     twin = siamese("compare", two_images[0], two_images[0], "--model", model, "--json").json
@@ -202,7 +205,9 @@ def test_compare_says_the_verdict_in_words_with_threshold_far_model_and_device(
 ) -> None:
     text = siamese("compare", *two_images, "--model", model).out
     assert text.startswith(("same: similarity", "different: similarity"))
-    for part in ("threshold", "FAR", str(model), "on cpu"):
+    point = next(each for each in read_card(model).operating_points if each.name == "accuracy")
+    counts = f"on validation pairs: {point.genuine} genuine, {point.impostor} impostor)"
+    for part in ("threshold", "operating point accuracy, FAR", counts, str(model), "on cpu"):
         assert part in text
 
 
@@ -231,9 +236,11 @@ def test_compare_with_an_untouched_encoder_has_no_probability(
 ) -> None:
     options = ("--model", ENCODER, "--threshold", 0.5)
     assert siamese("compare", *two_images, *options, "--json").json["probability"] is None
-    refused = siamese("compare", *two_images, *options, "--prior", 0.1)
-    assert refused.code == 2
-    assert "has no calibration; train a model folder for it" in refused.err
+    for option in ("--prior", "--abstain"):
+        calibrated = options[:2] if option == "--abstain" else options
+        refused = siamese("compare", *two_images, *calibrated, option, 0.1)
+        assert refused.code == 2
+        assert f"{option} 0.1: {ENCODER} has no calibration; train a model folder for it" in refused.err
 
 
 def test_compare_takes_a_threshold_by_hand_also_zero(
@@ -243,6 +250,37 @@ def test_compare_takes_a_threshold_by_hand_also_zero(
     high = siamese("compare", *two_images, "--model", model, "--threshold", 1, "--json").json
     assert not high["same"]
     assert high["far"] is None
+    assert [high[key] for key in ("point", "split", "genuine", "impostor")] == [None] * 4
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "eer"])
+def test_compare_takes_an_operating_point_by_name(
+    siamese: Siamese, two_images: tuple[Path, Path], model: Path, name: str
+) -> None:
+    point = next(each for each in read_card(model).operating_points if each.name == name)
+    answer = siamese("compare", *two_images, "--model", model, "--at", name, "--json").json
+    assert (answer["point"], answer["threshold"], answer["far"]) == (name, point.threshold, point.far)
+    refused = siamese("compare", *two_images, "--model", model, "--at", name, "--far", 0.1)
+    assert refused.code == 2
+    assert "siamese: --far and --at: give one of them" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--abstain", 0.1, "--threshold", 0.5), "--threshold and --abstain: give one of them"),
+        (("--abstain", 0.1, "--far", 0.1), "--far and --abstain: give one of them"),
+        (("--abstain", 0.1, "--at", "eer"), "--at and --abstain: give one of them"),
+        (("--abstain", 0), "--abstain 0: expected the probability of a wrong answer that is allowed, above 0"),
+        (("--at", "err"), "unknown value of --at 'err': did you mean 'eer'? known: accuracy, eer, f1"),
+    ],
+)
+def test_compare_decides_in_one_way(
+    siamese: Siamese, two_images: tuple[Path, Path], model: Path, options: tuple[object, ...], message: str
+) -> None:
+    refused = siamese("compare", *two_images, "--model", model, *options)
+    assert refused.code == 2
+    assert refused.err.splitlines()[-1].startswith(f"siamese: {message}")
 
 
 def test_embed_writes_unit_vectors_and_marks_what_failed(

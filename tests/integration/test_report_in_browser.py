@@ -1,5 +1,7 @@
 """The report in a real browser, without a window, at the widths of a desk and of phones."""
 
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 from siamese.report.page import write_report
 
 from ..report.example import example, face
+from . import browser as driver
 from .browser import NoBrowserError, Page, browser
 
 WIDTHS = (1280, 390, 360)
@@ -100,6 +103,47 @@ def test_damage_is_found_where_there_is_some(tab: Page, tmp_path: Path) -> None:
     assert any("exceptionThrown" in text for text in tab.complaints())
     assert tab.evaluate(IMAGES)[0]["width"] == 0
     assert tab.evaluate("document.documentElement.scrollWidth") > 390
+
+
+def test_without_a_browser_that_starts_the_reason_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stub = tmp_path / "stub"
+    stub.write_text("#!/bin/sh\necho error while loading shared libraries: libnss3.so >&2\nexit 127\n")
+    stub.chmod(0o755)
+    monkeypatch.setenv("SIAMESE_BROWSER", str(stub))
+    expected = "no browser: stub does not start (error while loading shared libraries: libnss3.so)"
+    with pytest.raises(NoBrowserError, match=re.escape(expected)), browser(tmp_path):
+        pass
+    monkeypatch.setenv("SIAMESE_BROWSER", str(tmp_path / "none"))
+    with (
+        pytest.raises(NoBrowserError, match=r"no browser: none cannot be started \(No such file or directory\)$"),
+        browser(tmp_path),
+    ):
+        pass
+
+
+def test_a_browser_that_does_not_start_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("chromium", "google-chrome"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} is a stub >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.delenv("SIAMESE_BROWSER", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(driver, "find_spec", lambda name: None)
+    tried = "no browser: chromium does not start (chromium is a stub); google-chrome does not start (google-chrome is"
+    with pytest.raises(NoBrowserError, match=re.escape(tried)), browser(tmp_path):
+        pass
+
+
+def test_qt_comes_after_every_chromium_and_only_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SIAMESE_BROWSER", raising=False)
+    monkeypatch.setattr(driver.shutil, "which", {"chromium": "/bin/chromium"}.get)
+    monkeypatch.setattr(driver, "find_spec", lambda name: name.startswith("PySide6") or None)
+    commands = [command for command, _ in driver.find_commands(1, tmp_path)]
+    assert [command[0] for command in commands] == ["/bin/chromium", sys.executable]
+    assert "from PySide6.QtWebEngineWidgets import QWebEngineView" in commands[1][2]
+    monkeypatch.setenv("SIAMESE_BROWSER", "mine")
+    assert [command[0] for command, _ in driver.find_commands(1, tmp_path)] == ["mine"]
 
 
 def luminance(colour: str) -> float:

@@ -22,15 +22,8 @@ from siamese.report.charts.roc import draw_log_roc, draw_roc
 from siamese.report.charts.series import make_series
 from siamese.report.charts.slices import draw_slices, slice_columns
 from siamese.report.charts.training import draw_training
-from siamese.report.content import (
-    Figure,
-    Matches,
-    ModelContent,
-    Reliability,
-    ReliabilityBin,
-    ReportContent,
-    Slice,
-)
+from siamese.report.content import ModelContent, ReportContent
+from siamese.report.measured import Figure, Matches, Reliability, ReliabilityBin, Slice
 
 from .example import NAMES, example
 
@@ -192,6 +185,15 @@ def test_of_many_slices_the_first_are_drawn_and_the_rest_is_said_to_be_elsewhere
     assert "value 29" in chart.text
 
 
+def test_many_slices_of_insufficient_data_are_left_to_the_table() -> None:
+    few, many = ([0.9, 0.8, *(None,) * lacking] for lacking in (3, 4))
+    drawn = draw_slices(make_series([model(slices=tuple(parts(few)))]), "pose", 0)
+    assert len(drawn.figure.axes[0].get_yticks()) == 5
+    drawn = draw_slices(make_series([model(slices=tuple(parts(many)))]), "pose", 0)
+    assert len(drawn.figure.axes[0].get_yticks()) == 2
+    assert drawn.reading.endswith("4 parts with insufficient data are in the table only.")
+
+
 def test_every_group_pair_has_its_number_or_is_hatched() -> None:
     matches = Matches(("a", "b"), ((0.5, 0.012), (0.012, None)), ((10, 20), (20, 1)))
     chart = draw_matches("m", matches, 3)
@@ -201,11 +203,33 @@ def test_every_group_pair_has_its_number_or_is_hatched() -> None:
         (0, 0): "50.0",
         (1, 0): "1.20",
         (0, 1): "1.20",
+        (1, 1): "\N{EN DASH}",
     }
     assert axes.patch.get_hatch() == "////"
     assert chart.name == "matches-4"
     assert "highest within a, FAR 50.00 %" in chart.text
     assert "insufficient data in 1 of 4 cells" in chart.text
+
+
+@pytest.mark.parametrize("highest", [0.001, 0.4, 1.0])
+def test_numbers_stand_out_from_their_cells(highest: float) -> None:
+    rates = np.linspace(0, highest, 49).reshape(7, 7)
+    chart = draw_matches("m", Matches(tuple("abcdefg"), tuple(map(tuple, rates.tolist())), ((9,) * 7,) * 7), 0)
+    assert chart is not None
+    axes = chart.figure.axes[0]
+    image = axes.images[0]
+    assert len(axes.texts) == 49
+    for text in axes.texts:
+        column, row = text.get_position()
+        cell = luminance(image.cmap(image.norm(100 * rates[int(row), int(column)])))
+        ink = {"black": 0.0, "white": 1.0}[str(text.get_color())]
+        low, high = sorted((cell, ink))
+        assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+
+
+def luminance(colour: Any) -> float:
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_groups_without_any_rate_and_too_many_groups() -> None:

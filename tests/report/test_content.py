@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from siamese.errors import DataError
-from siamese.report.content import Matches, ModelContent, ReportContent
+from siamese.report.content import ModelContent, ReportContent
+from siamese.report.measured import Matches
 
 SCORES, SAME = np.array([0.9, 0.1]), np.array([True, False])
 

@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from siamese.report.content import Comparison, Fact, Figure, Mistake, Mistakes, ModelContent, ReportContent
+from siamese.report.charts.all import remove_stale
+from siamese.report.content import Comparison, Mistake, Mistakes, ModelContent, ReportContent
+from siamese.report.measured import Fact, Figure, Slice
 from siamese.report.page import write_report
 
 from .example import NAMES, example, face
@@ -225,6 +227,80 @@ def test_a_report_replaces_the_earlier_one_or_leaves_it_whole(tmp_path: Path) ->
     write_report(small(title="new"), tmp_path, lambda path: GREY)
     assert "<title>new</title>" in page.read_text(encoding="utf-8")
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_charts_of_an_earlier_report_go_and_other_files_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "charts"
+    folder.mkdir()
+    stale = ["slices-3.png", "matches-12.png", "training-1.png", "reliability.png"]
+    others = ["slices-3.svg", "slices-old.png", "slices-03.png", "my roc.png", ".roc.png", "notes.txt", "roc.png.bak"]
+    for name in (*stale, *others, "roc.png"):
+        (folder / name).write_text("old")
+    (tmp_path / "slices-3.png").write_text("old")
+    (folder / "matches-2.png").mkdir()  # a folder of that name is nobody's chart
+    written = write_report(small(), tmp_path, lambda path: GREY)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {path.name for path in written[1:]} | set(others) | {"matches-2.png"}
+    assert (folder / "roc.png").read_bytes() != b"old"
+    assert (tmp_path / "slices-3.png").read_text() == "old"
+
+
+def test_every_chart_of_a_full_report_would_be_removed_when_stale(
+    full: tuple[tuple[Path, ...], Tree], tmp_path: Path
+) -> None:
+    """A chart that gets a new name must be known to what removes the old ones."""
+    for path in full[0][1:]:
+        (tmp_path / path.name).touch()
+    remove_stale(tmp_path, set())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_that_dies_before_the_page_leaves_the_old_one_and_its_charts(tmp_path: Path) -> None:
+    page = write_report(small(), tmp_path, lambda path: GREY)[0]
+    before = page.read_bytes()
+    (tmp_path / "charts" / "training-1.png").write_text("of the old page")
+
+    def killed(path: str) -> NDArray[np.uint8]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_report(small(title="new", mistakes=mistakes("a")), tmp_path, killed)
+    assert page.read_bytes() == before
+    assert (tmp_path / "charts" / "training-1.png").exists()
+
+
+def test_the_baseline_has_a_section_of_its_own_or_says_why_not(tmp_path: Path) -> None:
+    gained = Comparison("before", "after", (Figure("AUC", 0.25, 0.125, 0.5, note="better"),), "AUC: after is better.")
+    tree = write(small(baseline=gained), tmp_path)
+    assert tree.text_of("h2") == ["Summary", "Baseline against fine-tuned", "Curves", "Origin"]
+    said = [text for _, text in tree.texts]
+    assert all(text in said for text in ("AUC: after is better.", "+0.2500", "[+0.1250, +0.5000]", "better"))
+    tree = write(small(no_baseline="weights x.pt: no such file"), tmp_path)
+    assert "Not compared: weights x.pt: no such file." in [text for _, text in tree.texts]
+    assert "Baseline against fine-tuned" in tree.text_of("h2")
+
+
+def test_diagnostics_are_a_table_with_a_sentence_for_each(full: tuple[tuple[Path, ...], Tree]) -> None:
+    tree = full[1]
+    said = [text for _, text in tree.texts]
+    for name in ("genuine scores", "impostor scores", "separation d\N{PRIME}", "alignment", "uniformity"):
+        assert said.count(name) == 2
+    assert said.count("not known") == 2
+    assert any(text.startswith("Mean squared distance of two embeddings of one identity") for text in said)
+
+
+def test_a_slice_without_figures_says_why_once(tmp_path: Path) -> None:
+    one = small().models[0]
+    why = "6 genuine pairs, fewer than 10"
+    slices = (
+        Slice("pose", "frontal", 40, 40, (Figure("accuracy", 0.75), Figure("FAR", None, note="undefined"))),
+        Slice("pose", "profile", 6, 40, (Figure("accuracy", None, note=why), Figure("FAR", None, note=why))),
+    )
+    model = ModelContent(one.name, (), one.scores, one.same, one.accepted, slices=slices)
+    tree = write(ReportContent("t", (), (model,)), tmp_path)
+    assert [text for _, text in tree.texts].count(why) == 1
+    assert [cell["colspan"] for cell in tree.of("td") if "colspan" in cell] == ["2"]
+    assert "undefined" in [text for _, text in tree.texts]
 
 
 def test_templates_are_shipped_with_the_package() -> None:

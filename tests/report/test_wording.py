@@ -1,6 +1,6 @@
 import pytest
 
-from siamese.report.content import Figure
+from siamese.report.measured import Figure
 from siamese.report.wording import figure_words, interval, number, p_value, printable, wrapped
 
 

@@ -1,7 +1,9 @@
 """Every chart that a report's content has data for."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 from siamese.report.charts.chart import Chart
 from siamese.report.charts.det import draw_det
@@ -14,6 +16,9 @@ from siamese.report.charts.series import Series, make_series
 from siamese.report.charts.slices import draw_slices, slice_columns
 from siamese.report.charts.training import draw_training
 from siamese.report.content import ReportContent
+
+# The files that any report writes below its folder of charts.
+_FILES = re.compile(r"(roc|roc-log|det|scores|threshold|reliability|(slices|matches|training)-[1-9][0-9]*)\.png")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,18 @@ def draw_charts(content: ReportContent) -> Charts:
         matches=_present([_matches(one, place) for place, one in enumerate(series)]),
         training=_present([_training(one, place) for place, one in enumerate(series)]),
     )
+
+
+def remove_stale(folder: Path, kept: Set[str]) -> None:
+    """Remove the charts of an earlier report from a folder, and nothing else.
+
+    Args:
+        folder: of charts.
+        kept: names of files that stay.
+    """
+    for file in folder.iterdir():
+        if file.name not in kept and _FILES.fullmatch(file.name) and file.is_file():
+            file.unlink(missing_ok=True)
 
 
 def _matches(one: Series, place: int) -> Chart | None:

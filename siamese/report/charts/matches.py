@@ -3,16 +3,21 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from siamese.report.charts.chart import GREY, Chart, blank, tidy
-from siamese.report.content import Matches
+from siamese.report.measured import Matches
 from siamese.report.wording import INSUFFICIENT, number, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Floats = NDArray[np.float64]
+
 # Numbers in the cells of more groups could not be read.
 MOST_NUMBERS = 12
+# Of this luminance black and white stand out alike: (1.05 / (L + .05)) = ((L + .05) / .05), 4.6 either way.
+_AS_FAR_FROM_BLACK = 0.05 * (21**0.5 - 1)
 # And names of more groups run into each other.
 MOST = 40
 
@@ -43,7 +48,7 @@ def draw_matches(name: str, matches: Matches, place: int) -> Chart | None:
     axes.set_xticks(range(size), names, fontsize=small, rotation=90 if size > 4 else 0)
     axes.set_yticks(range(size), names, fontsize=small)
     if size <= MOST_NUMBERS:
-        _write_numbers(axes, rates, highest)
+        _write_numbers(axes, rates, _luminances(np.asarray(image.cmap(image.norm(100 * np.nan_to_num(rates))))))
     tidy(axes, "", "")
     axes.grid(visible=False)
     bar = figure.colorbar(image, ax=axes, shrink=0.75)
@@ -60,21 +65,31 @@ def draw_matches(name: str, matches: Matches, place: int) -> Chart | None:
     )
 
 
-def _write_numbers(axes: "Axes", rates: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", highest: float) -> None:
-    for (row, column), rate in np.ndenumerate(rates):
-        if np.isnan(rate):
-            continue
-        dark = rate > 0.55 * highest
+def _write_numbers(axes: "Axes", rates: Floats, luminances: Floats) -> None:
+    for ((row, column), rate), luminance in zip(np.ndenumerate(rates), luminances.flat, strict=True):
+        known = not np.isnan(rate)
         axes.text(
-            *(column, row, f"{100 * rate:.2f}" if rate < 0.1 else f"{100 * rate:.1f}"),
+            *(column, row, _cell(rate) if known else "\N{EN DASH}"),
             ha="center",
             va="center",
             fontsize=9 if len(rates) <= 7 else 6.5,
-            color="white" if dark and highest > 0 else "black",
+            color="white" if known and luminance < _AS_FAR_FROM_BLACK else "black",
+            bbox=None if known else {"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
 
 
-def _words(matches: Matches, rates: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> str:
+def _cell(rate: float) -> str:
+    return f"{100 * rate:.2f}" if rate < 0.1 else f"{100 * rate:.1f}"
+
+
+def _luminances(colours: Floats) -> Floats:
+    """Relative luminance (WCAG 2.2) of colours (..., 4), red, green, blue and alpha in [0, 1]."""
+    parts = colours[..., :3]
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return np.asarray(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+
+def _words(matches: Matches, rates: Floats) -> str:
     if not np.isfinite(rates).any():
         return INSUFFICIENT
     row, column = np.unravel_index(int(np.nanargmax(rates)), rates.shape)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from siamese.report.charts.chart import GREY, Chart, blank, name_below, tidy
 from siamese.report.charts.series import Series, each
-from siamese.report.content import Reliability, ReliabilityBin
+from siamese.report.measured import Reliability, ReliabilityBin
 from siamese.report.wording import count, number
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
 """Parts of the pairs, each with its interval: a forest plot, the worst part on top."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from siamese.report.charts.chart import SMALL, Chart, blank, name_below, tidy
 from siamese.report.charts.series import Series, each
-from siamese.report.content import Figure, Slice
+from siamese.report.measured import Figure, Slice
 from siamese.report.wording import INSUFFICIENT, count, figure_words, wrapped
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # A chart of more is as tall as a wall; the table has them all.
 MOST = 20
+# Nor do rows that show nothing earn their space.
+MOST_LACKING = 3
 _SPREAD = 0.5  # of the space between two rows, shared by the models
 
 
@@ -32,7 +34,7 @@ def draw_slices(series: Sequence[Series], column: str, place: int) -> Chart:
     measured = [one for one in series if any(_of(part, column) for part in one.model.slices)]
     found = {id(one): {part.value: part for part in one.model.slices if _of(part, column)} for one in measured}
     values = list(dict.fromkeys(value for parts in found.values() for value in parts))
-    shown = values[:MOST]
+    shown, left_out = _shown(values, found.values())
     metric = next(iter(found[id(measured[0])].values())).figures[0].name
     figure = blank(0.9 + 0.45 * len(shown) + 0.08 * len(shown) * len(measured))
     axes = figure.add_subplot()
@@ -49,19 +51,28 @@ def draw_slices(series: Sequence[Series], column: str, place: int) -> Chart:
     axes.locator_params(axis="x", nbins=5)
     axes.set_title(wrapped(f"by {column}", 40), fontsize=10, loc="left")
     name_below(figure, handles, [one.name for one in measured])
-    more = (
-        f" The {count(len(values) - MOST)} best of {count(len(values))} are in the table only."
-        if len(values) > MOST
-        else ""
-    )
     return Chart(
         name=f"slices-{place + 1}",
         title=f"Slices by {column}",
         reading=f"{metric[:1].upper()}{metric[1:]} of each part of the pairs with its interval, the worst part on "
-        f"top; the thin vertical line is that of all pairs.{more}",
+        f"top; the thin vertical line is that of all pairs.{left_out}",
         text=f"{metric} by {column}. {each(measured, [_words(list(found[id(one)].values())) for one in measured])}",
         figure=figure,
     )
+
+
+def _shown(values: list[str], found: Iterable[dict[str, Slice]]) -> tuple[list[str], str]:
+    """The slices that are drawn, of those without a figure only a few, and in words what is not."""
+    known = {value for parts in found for value, part in parts.items() if part.figures[0].value is not None}
+    measured = [value for value in values if value in known]
+    lacking = [value for value in values if value not in known]
+    said = ""
+    if len(measured) > MOST:
+        said += f" The {count(len(measured) - MOST)} best of {count(len(measured))} are in the table only."
+    if len(lacking) > MOST_LACKING:
+        said += f" {count(len(lacking))} parts with {INSUFFICIENT} are in the table only."
+        lacking = []
+    return [*measured[:MOST], *lacking], said
 
 
 def _of(part: Slice, column: str) -> bool:

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from siamese.errors import DataError, OptionError, PairFileError
-from siamese.pairing.submission import image_ids, pair_ids, read_sample, submission_form, write_submission
+from siamese.inference.submission import check_ids, write_submission
+from siamese.inference.submission_form import parse_submission, read_sample, submission_form
+from siamese.inference.submission_ids import image_ids, pair_ids
 
 
 def written(path: Path, text: str) -> Path:
@@ -88,7 +90,10 @@ def test_samples_of_other_programs_are_read(tmp_path: Path, text: str) -> None:
         ("id\n1\n", "sample.csv line 1: the header is 'id'"),
         ("id,label\n1,0\n1,0\n", "sample.csv line 3: the id '1' stands in an earlier row too"),
         ("id,label\n1,0\n\n,1\n", "sample.csv line 4: the id is empty; name each row"),
-        ("id,label\n1,\n2,\n", "sample.csv: shows no answers, so that labels cannot be told from scores"),
+        (
+            "id,label\n1,\n2,\n",
+            "sample.csv: shows no answers, so that labels cannot be told from scores; say --answer label or",
+        ),
         ("id,label\n1,0,5\n", "sample.csv line 2: 3 cells, but the header has 2"),
         ("id,label\n\0", "sample.csv: holds binary data"),
     ],
@@ -230,3 +235,34 @@ def test_images_are_named_as_the_sample_names_them(tmp_path: Path, spelling: str
 
 def test_images_without_a_sample_are_named_by_file() -> None:
     assert image_ids(["x/y/a.b.jpg", "x\\y\\c.jpg"], submission_form("Image,Id")).tolist() == ["a.b.jpg", "c.jpg"]
+
+
+def test_an_option_names_a_sample_or_two_columns(tmp_path: Path) -> None:
+    sample = written(tmp_path / "sample, of 2024.csv", "ID,Label\nb,0\na,1\n")
+    form = parse_submission(str(sample))
+    assert (form.columns, form.answer, form.source) == (("ID", "Label"), "label", str(sample))
+    assert parse_submission(str(sample), "score").answer == "score"
+    assert parse_submission("index,score").columns == ("index", "score")
+    with pytest.raises(PairFileError, match=r"nowhere\.csv: cannot be read \(No such file or directory\)"):
+        parse_submission(str(tmp_path / "nowhere.csv"))
+    with pytest.raises(OptionError, match=r"^--submission 'Id': expected two column names, such as id,label, or a "):
+        parse_submission("Id")
+    with pytest.raises(OptionError, match=r"^--submission 'Id': expected two column names, such as Image,Id, or a "):
+        parse_submission("Id", "identity")
+
+
+@pytest.mark.parametrize(
+    ("cells", "places"), [(["w", "v"], 1), (["w v", "w"], 2), (["", ""], 5), ([" a b c ", ""], 3)]
+)
+def test_a_sample_of_identities_shows_how_many_are_named(tmp_path: Path, cells: list[str], places: int) -> None:
+    lines = "".join(f"{row},{cell}\n" for row, cell in enumerate(cells))
+    assert read_sample(written(tmp_path / "s.csv", "Image,Id\n" + lines), "identity").places == places
+
+
+def test_ids_are_checked_before_there_are_answers(tmp_path: Path) -> None:
+    form = read_sample(written(tmp_path / "s.csv", "id,label\na,0\nb,1\n"))
+    check_ids(tmp_path / "out.csv", pd.Series(["b", "a"]), form)
+    with pytest.raises(
+        DataError, match=r"out\.csv: 1 answers, ids missing: 1 \(first 'a'\); expected one answer for"
+    ):
+        check_ids(tmp_path / "out.csv", pd.Series(["b"]), form)

@@ -1,0 +1,192 @@
+"""`siamese verify`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from siamese_cli.decision_text import word_fit
+from siamese_cli.options import (
+    Abstain,
+    Align,
+    At,
+    Device,
+    FaceOption,
+    Far,
+    Flip,
+    InputSize,
+    Json,
+    Prior,
+    Quiet,
+    Root,
+    SameLabel,
+    Seed,
+    Threshold,
+    parse_size,
+)
+from siamese_cli.output import count, emit, percent, table, talking
+
+if TYPE_CHECKING:
+    from siamese.inference.submission_form import SubmissionForm
+    from siamese.inference.verification import Verification
+
+# Rows that people are shown on the screen.
+_SHOWN = 20
+
+
+def verify(
+    pairs: Annotated[Path, typer.Argument(help="Pair file in any form, labelled or not.")],
+    model: Annotated[str | None, typer.Option("--model", help="Model folder, NAME, NAME@TAG or NAME@FILE.")] = None,
+    root: Root = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Table to write, .csv or .parquet [none, printed].")
+    ] = None,
+    far: Far = None,
+    at: At = None,
+    threshold: Threshold = None,
+    abstain: Abstain = None,
+    prior: Prior = None,
+    submission: Annotated[
+        str | None,
+        typer.Option(
+            "--submission",
+            metavar="SAMPLE|COLUMNS",
+            help="Write a competition's form instead: as a sample submission shows it, or two column names, such as "
+            "id,label or index,score.",
+        ),
+    ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option("--answer", help="What the submission answers, label or score [as sample or names tell]."),
+    ] = None,
+    same_label: SameLabel = None,
+    input_size: InputSize = None,
+    flip: Flip = False,
+    align: Align = "auto",
+    face: FaceOption = "auto",
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a pair file: similarity, probability, and same or different, a row to a row.
+
+    Decided at the model's operating point of best accuracy, or as one of --far, --at, --threshold and --abstain says;
+    an untouched encoder without --threshold gives similarities alone. Images that are missing, cannot be read or show
+    no face fail their pairs and no others. Nothing here is random, whatever --seed.
+
+    Example: siamese verify pairs.csv --model model/ --root faces/ -o scores.csv
+    """
+    started = time.perf_counter()
+    with talking(quiet=quiet):
+        from siamese.errors import OptionError
+
+        if model is None:
+            raise OptionError("--model: name a model folder, as `siamese train -o` writes it, or an encoder")
+        form = _form(submission, answer, output)
+        from siamese.inference import verify as verifying
+        from siamese.inference.verifier import Verifier
+
+        size = parse_size(input_size)
+        loading = {"device": device, "align": align, "face": face, "input_size": size, "flip": flip}
+        verifier = Verifier.load(model, **loading)  # type: ignore[arg-type]
+        rule = verifying.choose_rule(verifier, far=far, at=at, threshold=threshold, abstain=abstain, prior=prior)
+        result = verifying.verify(verifier, pairs, rule, root=root, same_label=same_label, output=output, form=form)
+    seconds = time.perf_counter() - started
+    facts = {
+        "output": None if output is None else str(output),
+        "model": model,
+        "device": verifier.device,
+        "seconds": seconds,
+    }
+    emit(_as_json(result, facts), _as_text(result, form, facts), as_json=json)
+
+
+def _form(submission: str | None, answer: str | None, output: Path | None) -> "SubmissionForm | None":
+    from siamese.errors import OptionError, unknown_name
+    from siamese.inference.submission_form import parse_submission
+
+    if answer is not None and answer not in ("label", "score"):
+        raise unknown_name("value of --answer", answer, ("label", "score"))
+    if submission is None:
+        if answer is not None:
+            raise OptionError(f"--answer {answer}: is for a submission; give --submission, or leave it out")
+        return None
+    if output is None:
+        raise OptionError("--submission: needs a file to write, -o FILE.csv")
+    return parse_submission(submission, answer)  # type: ignore[arg-type]
+
+
+def _as_json(result: "Verification", facts: dict[str, Any]) -> dict[str, Any]:
+    keys = ("pairs", "scored", "failed", "images", "accepted", "unsure")
+    found: dict[str, Any] = {key: getattr(result, key) for key in keys}
+    rule = result.rule
+    found |= {
+        "threshold": rule.threshold,
+        "far": rule.far,
+        "point": None if rule.point is None else rule.point.name,
+        "abstain": rule.abstain,
+        "prior": rule.prior,
+    }
+    if facts["output"] is None:
+        rows = result.table()
+        # What is missing is no JSON, and neither is it text.
+        found["results"] = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    return {**found, **facts}
+
+
+def _as_text(result: "Verification", form: "SubmissionForm | None", facts: dict[str, Any]) -> str:
+    lines = [_shown(result)] if facts["output"] is None else []
+    where = "" if facts["output"] is None else f" in {facts['output']}"
+    counts = (
+        f"{count(result.pairs, 'pair')} of {count(result.images, 'image')}{where}, {result.failed:,} without a score"
+    )
+    lines += [counts, _word_answers(result)]
+    if form is not None:
+        lines.append(_word_submission(result, form))
+    seconds = facts["seconds"]
+    lines.append(f"{facts['model']} on {facts['device']}, {seconds:.1f} s, {result.pairs / seconds:,.0f} pairs/s")
+    return "\n".join(lines)
+
+
+def _word_answers(result: "Verification") -> str:
+    """How many are called what, and by which rule."""
+    rule, accepted, unsure = result.rule, result.accepted, result.unsure
+    if accepted is None or unsure is None:
+        return "similarities alone: the model has no threshold; give --threshold to decide"
+    told = f"{accepted:,} same, {result.scored - accepted - unsure:,} different"
+    fit = "" if rule.fitted is None else word_fit(rule.fitted.split, rule.fitted.genuine, rule.fitted.impostor)
+    if rule.abstain is not None:
+        return (
+            f"{told}, {unsure:,} unsure: answers are wrong with at most {percent(rule.abstain)} where "
+            f"{percent(rule.prior)} of pairs are the same (calibration on {fit})"
+        )
+    origin = "given by hand"
+    if rule.point is not None:
+        origin = f"operating point {rule.point.name}, FAR {percent(rule.far)} on {fit}"
+    return f"{told}: threshold {rule.threshold:.4f} ({origin})"
+
+
+def _word_submission(result: "Verification", form: "SubmissionForm") -> str:
+    column = form.columns[1]
+    if form.answer == "label":
+        return f"submission: {' and '.join(form.words)} in column {column}; --answer score writes scores instead"
+    kind = "similarities" if result.probabilities is None else "probabilities"
+    return f"submission: {kind} in column {column}; --answer label writes same or different instead"
+
+
+def _shown(result: "Verification") -> str:
+    first = result.table(slice(_SHOWN))
+    names = ["left", "right", "similarity", *(["probability"] if "probability" in first.columns else [])]
+    words = first["same_predicted"].map({True: "same", False: "different"}).astype(object)
+    words = words.where(words.notna(), "unsure" if result.rule.abstain is not None else "")
+    words = words.where((first["status"] == "scored").to_numpy(), "failed")
+    cells = [[value if isinstance(value, str) else _number(value) for value in first[name]] for name in names]
+    text = table((*names, ""), list(zip(*cells, words, strict=True)))
+    rest = result.pairs - len(first)
+    return f"{text}\nand {count(rest, 'more pair')}; -o FILE.csv writes them all" if rest else text
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if value == value else ""
