@@ -68,6 +68,7 @@ def evaluate_pairs(
 
     # All of them first: a wrong name costs no evaluation.
     verifiers = [Verifier.load(model, **loading) for model in models]
+    _check_abstain(verifiers, question)
     baseline = _baseline(verifiers, question)
     found, untouched = _Found(), _Found()
     for name, verifier in zip(models, verifiers, strict=True):
@@ -88,6 +89,22 @@ def evaluate_pairs(
         written = _write(found, compared, comparisons, result, question, content)
         texts.append("written: " + ", ".join(map(str, written)))
     return result, ("\n\n" if len(texts) > 2 else "\n").join(texts)
+
+
+def _check_abstain(verifiers: "list[Verifier]", question: PairQuestion) -> None:
+    """Refuse what `Evaluation.abstaining` would, before hours of embedding."""
+    from siamese.errors import OptionError
+    from siamese.evaluation.calibration_band import check_error
+
+    if question.abstain is None:
+        return
+    check_error(question.abstain)
+    fitted = question.cohort is None and not question.ensemble and all(each.calibration for each in verifiers)
+    if question.protocol.val_pairs is None and not fitted:
+        raise OptionError(
+            f"--abstain {question.abstain:g}: needs probabilities, and there is no calibration for all of these "
+            "scores; fit one with --val-pairs"
+        )
 
 
 def _measure(found: _Found, name: str, verifier: "Verifier", question: PairQuestion, started: float) -> None:

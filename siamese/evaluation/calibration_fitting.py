@@ -7,9 +7,10 @@ from numpy.typing import ArrayLike
 
 from siamese.errors import OptionError, unknown_name
 from siamese.evaluation.calibration import Calibration, Candidate
-from siamese.evaluation.calibration_folds import Codes, check_codes, identity_folds
+from siamese.evaluation.calibration_folds import identity_folds
 from siamese.evaluation.calibration_prior import Bools, Floats, check_prior
 from siamese.evaluation.calibrator_fitting import CALIBRATORS
+from siamese.evaluation.identity_codes import Codes, check_codes
 
 # Pairs of a kind beyond which cross-validation takes an even sample: more only take longer.
 _JUDGED = 200_000

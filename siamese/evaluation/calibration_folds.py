@@ -1,36 +1,9 @@
 """Folds over identities, so that a calibrator is judged on identities that it has not seen."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from siamese.errors import DataError
 from siamese.evaluation.calibration_prior import Bools
-
-Codes = NDArray[np.int64]
-
-
-def check_codes(left: ArrayLike, right: ArrayLike, same: Bools) -> tuple[Codes, Codes]:
-    """Codes of the identities on each side of the pairs, both (N,) int64.
-
-    Raises:
-        DataError: no vectors of whole numbers as long as `same`, or codes that contradict `same`.
-    """
-    sides = np.asarray(left), np.asarray(right)
-    for name, codes in zip(("left", "right"), sides, strict=True):
-        if codes.shape != same.shape or codes.dtype.kind not in "iu":
-            found = f"{codes.dtype} of shape {codes.shape}"
-            raise DataError(
-                f"identity codes, {name}: {found}; expected one whole number for each of {len(same)} pairs"
-            )
-    contradict = np.flatnonzero((sides[0] == sides[1]) != same)
-    if len(contradict):
-        row = int(contradict[0])
-        kind = "genuine" if same[row] else "impostor"
-        raise DataError(
-            f"{len(contradict)} of {len(same)} pairs contradict their identities; first: row {row} is {kind}, with "
-            f"the codes {sides[0][row]} and {sides[1][row]}; genuine pairs have one identity, impostor pairs two"
-        )
-    return sides[0].astype(np.int64), sides[1].astype(np.int64)
+from siamese.evaluation.identity_codes import Codes
 
 
 def identity_folds(left: Codes, right: Codes, folds: int, seed: int) -> tuple[Codes, Codes] | None:

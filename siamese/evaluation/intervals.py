@@ -17,44 +17,31 @@ that was drawn by chance does. In lists where nearly every pair has its own peop
 1.7 times too wide and cover 99.7 %, not 95 %; in dense tables they are still too wide where what is particular to two
 people outweighs what is particular to each. Simulated in `benchmarks/interval_coverage.py`.
 
-On its lists like LFW's `dyadic` covers 94 to 97 %, `bca` 93 to 97 %, `percentile` the same but for 81 % of best
-accuracy, which is too good in every sample and once more in every resample. On dense tables of 100 people `dyadic`
-covers 93 to 98 %, of 60 people 92 to 98 %.
+Simulated there, `dyadic` covers 93 to 97 % on lists like LFW's and on dense tables of 60 people and more; `bca` 92 to
+97 % on lists like LFW's, `percentile` the same but for 80 % of best accuracy, which is too good in every sample and
+once more in every resample.
 
 The logit keeps intervals inside [0, 1] and makes rates near 0 or 1 nearly normal; the Matthews coefficient goes from
-[-1, 1] to [0, 1] first, where the logit is Fisher's z. The degrees of freedom of t are those of the variance itself:
-2 V^2 / var(V) with var(V) from the fourth powers of what people contribute, so that few people, or few errors, widen
-an interval (Satterthwaite, "An approximate distribution of estimates of variance components", 1946).
+[-1, 1] to [0, 1] first, where the logit is Fisher's z. The degrees of freedom of t are those of `spread`: few people,
+or few errors, widen an interval.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit  # type: ignore[import-untyped]
 from scipy.stats import norm  # type: ignore[import-untyped]
-from scipy.stats import t as student
 
 from siamese.errors import OptionError, unknown_name
 from siamese.evaluation.bootstrap import resampled_statistics
-from siamese.evaluation.influence import Dyads, dyadic_variance, influence, product_variance
-from siamese.evaluation.metrics import enough_for_far
+from siamese.evaluation.influence import Dyads, influence
+from siamese.evaluation.spread import Spread, freedom_of_value, spread
+from siamese.evaluation.sufficiency import FEWEST_PEOPLE, too_many_degenerate, why_no_interval, why_no_value
 from siamese.evaluation.weighted import Floats, Ranked, Statistic, check_statistics, weighted_statistics
 
 METHODS = ("dyadic", "percentile", "bca")
-# Errors gather in few people, and a sample of few people may hold none of the hard ones: then its rates are too good
-# and their variance is too small at once, which no method sees. In the simulation, where every image of a few people
-# is scored with every other, 95 % intervals of AUC and EER cover 88 % with 20 people, 90 to 92 % with 40, 92 % with
-# 60, and from 100 on what they should.
-FEWEST_PEOPLE = 50
-# TAR at a FAR has a value from three expected errors on. With three its interval would cover 86 %, with five 95 %.
-FEWEST_ERRORS = 5.0
-# Standard errors below it are of sums that should be 0: statistics are shares, and 1e-12 of one is no pair.
-_ROUNDING = 1e-12
-# Of resamples that leave a statistic undefined: with more, the others no longer stand for all.
-MOST_DEGENERATE = 0.05
 
 
 @dataclass(frozen=True)
@@ -117,40 +104,6 @@ class IntervalOptions:
             raise OptionError(f"resamples {self.resamples}: expected at least 100 (1000 or more for a 95 % interval)")
 
 
-class Spread(NamedTuple):
-    """How far a statistic strays, to first order.
-
-    Attributes:
-        error: standard error.
-        freedom: degrees of freedom of that error.
-        scale: what the bootstrap's deviations are multiplied with to have that error, t's wider tails included.
-        acceleration: skewness of what people contribute, over 6 (Efron 1987, equation 6.6).
-        quantile: of t, at the level asked for.
-    """
-
-    error: float
-    freedom: float
-    scale: float
-    acceleration: float
-    quantile: float
-
-
-def spread(dyads: Dyads, contributions: Floats, level: float) -> Spread | None:
-    """The spread of a statistic from the influence (N,) of its pairs; None where no pair has any."""
-    persons = dyads.sums(contributions)[1]
-    squares = float(persons @ persons)
-    variance = dyadic_variance(dyads, contributions) * dyads.people / max(dyads.people - 1, 1)
-    if not variance > _ROUNDING**2:
-        return None
-    fourth = float((persons**4).sum()) - squares**2 / dyads.people
-    freedom = max(1.0, 2 * squares**2 / fourth) if fourth > 0 else np.inf
-    quantile = float(student.ppf((1 + level) / 2, freedom))
-    wider = quantile / float(norm.ppf((1 + level) / 2))
-    scale = wider * np.sqrt(variance / product_variance(dyads, contributions))
-    acceleration = float((persons**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
-    return Spread(float(np.sqrt(variance)), freedom, float(scale), acceleration, quantile)
-
-
 def estimates(
     scores: ArrayLike,
     same: ArrayLike,
@@ -175,7 +128,7 @@ def estimates(
 
     Returns:
         One estimate for each statistic, by `str(statistic)`. A TAR at a FAR with fewer than three expected errors has
-        no value, with fewer than five no interval; fewer than 50 people give no interval.
+        no value, with fewer than five no interval; fewer than 60 people give no interval, nor fewer than 100 of TAR.
 
     Raises:
         DataError: scores, labels, identities or decisions that do not fit together.
@@ -213,12 +166,13 @@ def _estimate(
     share = (value - low) / (high - low)
     if not 1e-12 < share < 1 - 1e-12:
         return _at_the_end(statistic, value, ranked, dyads, options.level)
-    found = spread(dyads, influence(ranked, dyads, statistic) / (high - low), options.level)
+    contributions = influence(ranked, dyads, statistic) / (high - low)
+    found = spread(dyads, contributions, options.level, freedom_of_value(statistic))
     if found is None:
         return Estimate(value, None, "insufficient data: no person's pairs differ from another's")
     known = drawn[~np.isnan(drawn)]
-    if options.method != "dyadic" and len(known) < (1 - MOST_DEGENERATE) * len(drawn):
-        return Estimate(value, None, too_many_degenerate(drawn), len(drawn) - len(known))
+    if too_many := too_many_degenerate(drawn):
+        return Estimate(value, None, too_many, len(drawn) - len(known))
     middle, error = float(logit(share)), found.error / (share * (1 - share))
     if options.method == "dyadic":
         ends = middle + found.quantile * error * np.array([-1.0, 1.0])
@@ -230,30 +184,6 @@ def _estimate(
     below, above = low + (high - low) * expit(ends)
     interval = Interval(float(below), float(above), options.level, options.method, len(known))
     return Estimate(value, interval, "", len(drawn) - len(known))
-
-
-def why_no_value(statistic: Statistic, value: float, ranked: Ranked) -> str:
-    """Why a statistic has no value, or nothing where it has one."""
-    impostors = int(np.count_nonzero(~ranked.same))
-    if statistic.far is not None and not enough_for_far(impostors, statistic.far):
-        return f"insufficient data: {impostors} impostor pairs expect fewer than 3 errors at FAR {statistic.far:g}"
-    return "undefined: no pair was accepted" if np.isnan(value) else ""
-
-
-def why_no_interval(statistic: Statistic, ranked: Ranked, dyads: Dyads) -> str:
-    """Why a statistic has a value and no interval, or nothing where there are people and errors enough."""
-    if dyads.people < FEWEST_PEOPLE:
-        return f"insufficient data: {dyads.people} people, an interval needs {FEWEST_PEOPLE}"
-    expected = np.count_nonzero(~ranked.same) * (statistic.far or 1.0)
-    if statistic.far is None or expected >= FEWEST_ERRORS * (1 - 1e-9):
-        return ""
-    found = f"{expected:g} errors expected at FAR {statistic.far:g}"
-    return f"insufficient data: {found}, an interval needs {FEWEST_ERRORS:g}"
-
-
-def too_many_degenerate(drawn: Floats) -> str:
-    """Why these resamples give no interval."""
-    return f"insufficient data: {np.count_nonzero(np.isnan(drawn))} of {len(drawn)} resamples leave it undefined"
 
 
 def bias_correction(drawn: Floats, value: float) -> float:

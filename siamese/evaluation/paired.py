@@ -15,32 +15,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq  # type: ignore[import-untyped]
-from scipy.stats import binom, norm  # type: ignore[import-untyped]
+from scipy.stats import norm  # type: ignore[import-untyped]
 from scipy.stats import t as student
 
-from siamese.errors import DataError
 from siamese.evaluation.bootstrap import resampled_statistics
 from siamese.evaluation.influence import Dyads, influence
-from siamese.evaluation.intervals import (
-    FEWEST_PEOPLE,
-    MOST_DEGENERATE,
-    Interval,
-    IntervalOptions,
-    Spread,
-    bias_correction,
-    bootstrap_shares,
-    spread,
-    too_many_degenerate,
-    why_no_interval,
-    why_no_value,
-)
+from siamese.evaluation.intervals import Interval, IntervalOptions, bias_correction, bootstrap_shares
+from siamese.evaluation.mcnemar import NO_DIFFERENCE
+from siamese.evaluation.spread import ROUNDING, Spread, freedom_of_difference, spread
+from siamese.evaluation.sufficiency import FEWEST_PEOPLE, too_many_degenerate, why_no_interval, why_no_value
 from siamese.evaluation.weighted import Floats, Ranked, Statistic, check_statistics, weighted_statistics
 
 # Of these, less is better.
 ERROR_RATES = ("eer", "far")
 # Of acceleration times quantile: beyond it a few people make up the whole difference, and the formula its own tail.
 _MOST_LEAN = 0.4
-NO_DIFFERENCE = "no significant difference"
 
 
 @dataclass(frozen=True)
@@ -50,9 +39,10 @@ class Comparison:
     Attributes:
         first, second: its values; None is *insufficient data*, or a ratio of nothing.
         difference: second - first; None without both.
-        interval: of the difference; None where the data supports none.
+        interval: of the difference; None where the data supports none. [0, 0] of the same scores alone: models that
+            only decide alike on these pairs may differ on others.
         p_value: chance of a difference this far from 0 where there is none, two-sided: 1 - level of the widest
-            interval that does not hold 0.
+            interval that does not hold 0; 1 where no pair tells the models apart.
         verdict: in words: "no significant difference", which model is better and by how much, or why it is not known.
     """
 
@@ -61,24 +51,6 @@ class Comparison:
     difference: float | None
     interval: Interval | None
     p_value: float | None
-    verdict: str
-
-
-class McNemar(NamedTuple):
-    """Decisions of two models on the same pairs.
-
-    Attributes:
-        first_only: pairs that only the first model decides rightly.
-        second_only: pairs that only the second model decides rightly.
-        p_value: the mid-p value, two-sided.
-        exact_p_value: the exact conditional one, which errs on the side of no difference.
-        verdict: in words.
-    """
-
-    first_only: int
-    second_only: int
-    p_value: float
-    exact_p_value: float
     verdict: str
 
 
@@ -116,7 +88,7 @@ def compare(
     """
     asked, options = check_statistics(statistics), options or IntervalOptions()
     decisions = accepted or (None, None)
-    ranked = tuple(Ranked.of(scores, same, each) for scores, each in zip((first, second), decisions, strict=True))
+    ranked = Ranked.of(first, same, decisions[0]), Ranked.of(second, same, decisions[1])
     dyads = Dyads.of(same, left, right)
     values = [weighted_statistics(each, np.ones((1, len(each.order))), asked)[0] for each in ranked]
     drawn = np.zeros((0, 2, len(asked)))
@@ -131,7 +103,7 @@ def compare(
 class _Paired(NamedTuple):
     """What all comparisons of two models share."""
 
-    ranked: tuple[Ranked, ...]
+    ranked: tuple[Ranked, Ranked]
     dyads: Dyads
     names: tuple[str, str]
     options: IntervalOptions
@@ -150,17 +122,16 @@ class _Paired(NamedTuple):
         self, statistic: Statistic, difference: float, drawn: Floats
     ) -> tuple[Interval | None, float | None, str]:
         """The interval of a difference and its p-value, or why there is none."""
-        too_few = why_no_interval(statistic, self.ranked[0], self.dyads)
-        if too_few:
-            return None, None, too_few
-        known = drawn[~np.isnan(drawn)]
-        if len(known) < (1 - MOST_DEGENERATE) * len(drawn):
-            return None, None, too_many_degenerate(drawn)
-        one, two = (influence(each, self.dyads, statistic) for each in self.ranked)
-        level, method = self.options.level, self.options.method
-        found = spread(self.dyads, two - one, level)
-        if found is None and difference == 0.0:
+        known, level, method = drawn[~np.isnan(drawn)], self.options.level, self.options.method
+        if self.same_scores:
             return Interval(0.0, 0.0, level, method, len(known)), 1.0, ""
+        one, two = (influence(each, self.dyads, statistic) for each in self.ranked)
+        found = spread(self.dyads, two - one, level, freedom_of_difference(statistic))
+        if found is None and abs(difference) <= ROUNDING:
+            return None, 1.0, ""
+        reason = why_no_interval(statistic, self.ranked[0], self.dyads) or too_many_degenerate(drawn)
+        if reason:
+            return None, None, reason
         if found is None:
             return None, None, "insufficient data: no person's pairs differ from another's"
         if method == "dyadic":
@@ -170,6 +141,16 @@ class _Paired(NamedTuple):
         ends = [difference + found.scale * (float(end) - difference) for end in (low, high)]
         p_value = _bootstrap_p_value(known, difference, found, self.options)
         return Interval(ends[0], ends[1], level, method, len(known)), p_value, ""
+
+    @property
+    def same_scores(self) -> bool:
+        """Whether both models rank all pairs alike, and decide on them alike."""
+        one, two = self.ranked
+        return (
+            np.array_equal(one.order, two.order)
+            and np.array_equal(one.ends, two.ends)
+            and (one.accepted is None or two.accepted is None or np.array_equal(one.accepted, two.accepted))
+        )
 
     def verdict(self, statistic: Statistic, difference: float, interval: Interval | None) -> str:
         if interval is None or interval.low <= 0.0 <= interval.high:
@@ -207,53 +188,3 @@ def _bootstrap_p_value(drawn: Floats, difference: float, found: Spread, options:
         moved = quantile - bias
         quantile = moved / (1 + found.acceleration * moved) - bias
     return float(np.clip(2 * norm.sf(abs(quantile)), 2 / (len(drawn) + 1), 1.0))
-
-
-def mcnemar(
-    first: ArrayLike,
-    second: ArrayLike,
-    same: ArrayLike,
-    *,
-    names: tuple[str, str] = ("the first model", "the second model"),
-    level: float = 0.95,
-) -> McNemar:
-    """McNemar's test of two models' decisions on the same pairs.
-
-    Only pairs that the models decide differently tell them apart; without a difference between the models, either
-    is right on half of them (McNemar, "Note on the sampling error of the difference between correlated proportions
-    or percentages", 1947). The binomial is taken as it is, however many pairs there are; the mid-p value counts half
-    of the table that was seen and keeps the level nearly exactly, where the exact p-value stays far below it
-    (Fagerland, Lydersen and Laake, "The McNemar test for binary matched-pairs data", 2013).
-
-    The test takes pairs for independent. Pairs that share people are not, and then it finds differences too easily:
-    `compare` with "accuracy" does not.
-
-    Args:
-        first: decisions of the first model, (N,) bool, true where a pair is accepted.
-        second: decisions of the second model.
-        same: labels, (N,).
-        names: of the models, for the verdict.
-        level: 1 - p below which models count as different.
-
-    Raises:
-        DataError: decisions and labels of different lengths.
-        OptionError: a level that is not between 0 and 1.
-    """
-    IntervalOptions(level=level)
-    decided, labels = [np.asarray(each, dtype=bool) for each in (first, second)], np.asarray(same, dtype=bool)
-    if labels.ndim != 1 or any(each.shape != labels.shape for each in decided):
-        shapes = f"decisions {decided[0].shape} and {decided[1].shape} and labels {labels.shape}"
-        raise DataError(f"{shapes}: expected three vectors of one length")
-    right = [each == labels for each in decided]
-    only = [int(np.count_nonzero(right[k] & ~right[1 - k])) for k in (0, 1)]
-    total, fewer = sum(only), min(only)
-    tail, seen = (float(each) for each in (binom.cdf(fewer, total, 0.5), binom.pmf(fewer, total, 0.5)))
-    exact = min(1.0, 2 * tail)
-    # Half of the outcomes as likely as what was seen: they are two, on either side, unless the models are even.
-    mid = 1.0 - seen / 2 if only[0] == only[1] else 2 * tail - seen
-    p_value = mid if total else 1.0
-    if p_value >= 1 - level:
-        return McNemar(only[0], only[1], p_value, exact, NO_DIFFERENCE)
-    better = int(only[1] > only[0])
-    verdict = f"{names[better]} is better: right on {only[better]} of the {total} pairs that only one decides rightly"
-    return McNemar(only[0], only[1], p_value, exact, verdict)

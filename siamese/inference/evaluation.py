@@ -129,7 +129,7 @@ class Evaluation:
             OptionError: no calibration, or numbers out of their range.
         """
         if self.calibration is None:
-            raise OptionError("--abstain: needs probabilities, and the model has no calibration; give --val-pairs")
+            raise OptionError("--abstain: needs probabilities, and there is no calibration; fit one with --val-pairs")
         supposed = self.calibration.prior if prior is None else prior
         return measure_abstaining(
             self.calibration.probability(self.similarities, supposed), self.same, error, supposed

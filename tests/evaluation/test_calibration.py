@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss as reference_log_loss
 from siamese.errors import DataError, OptionError
 from siamese.evaluation import calibration_fitting
 from siamese.evaluation.calibration import Calibration, Candidate
-from siamese.evaluation.calibration_band import fit_abstain_band
+from siamese.evaluation.calibration_band import measure_abstaining
 from siamese.evaluation.calibration_fitting import fit_calibration
 from siamese.evaluation.calibration_folds import identity_folds
 from siamese.evaluation.calibrator_fitting import CALIBRATORS
@@ -104,7 +104,7 @@ def test_a_prior_that_leaves_nothing_to_decide_is_refused(prior: float) -> None:
     for call in (
         lambda: platt().probability([0.1], prior),
         lambda: fit_calibration(*drawn(0), "val", prior=prior),
-        lambda: fit_abstain_band([0.1, 0.9], [False, True], 0.1, prior=prior),
+        lambda: measure_abstaining([0.1, 0.9], [False, True], 0.1, prior),
     ):
         with pytest.raises(OptionError, match=f"^{re.escape(message)}$"):
             call()

@@ -349,15 +349,12 @@ for text in {stored!r}:
     calibration = Calibration.model_validate_json(
         '{{"calibrator":' + text + "," + counts + ',"candidates":[{{"method":"' + method + '","log_loss":null}}]}}'
     )
-    print(decide(calibration.probability([-1.0, 1.0], prior=0.4), 0.5, 0.5).tolist(), calibration.method)
+    print(decide(calibration.probability([-1.0, 1.0], prior=0.4), 0.4).same.tolist(), calibration.method)
 print(*sorted({{"sklearn", "scipy", "torch", "pandas"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
-        *(
-            f"['different', 'same'] {'beta' if method == 'beta' else method}"
-            for method in ("platt", "beta", "isotonic")
-        ),
+        *(f"[False, True] {'beta' if method == 'beta' else method}" for method in ("platt", "beta", "isotonic")),
         "",
     ]

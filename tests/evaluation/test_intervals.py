@@ -6,7 +6,8 @@ from scipy.stats import beta, norm
 from siamese.errors import DataError, OptionError
 from siamese.evaluation import intervals
 from siamese.evaluation.influence import Dyads, dyadic_variance, influence, product_variance
-from siamese.evaluation.intervals import FEWEST_PEOPLE, Estimate, Interval, IntervalOptions, estimates, spread
+from siamese.evaluation.intervals import Estimate, Interval, IntervalOptions, estimates
+from siamese.evaluation.sufficiency import FEWEST_PEOPLE, FEWEST_PEOPLE_FOR_TAR
 from siamese.evaluation.weighted import Ranked, Statistic, check_statistics, weighted_statistics
 
 NAMES = [
@@ -87,6 +88,21 @@ def test_the_dyadic_variance_is_the_sum_over_pairs_that_share_a_person() -> None
     assert dyadic_variance(Dyads.of(same, left, right), e) == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_dyadic_variance_is_not_far_below_that_of_independent_dyads() -> None:
+    people, images = 8, 2
+    who = np.repeat(np.arange(people), images)
+    first, second = np.triu_indices(people * images, 1)
+    left, right = who[first], who[second]
+    same = left == right
+    dyads = Dyads.of(same, left, right)
+    # Of four people in a ring, what each shares with its neighbours cancels: sums over people are 0.
+    ring = {(0, 1): 1.0, (1, 2): -1.0, (2, 3): 1.0, (0, 3): -1.0}
+    e = np.array([ring.get((int(a), int(b)), 0.0) / images**2 for a, b in zip(left, right, strict=True)])
+
+    assert np.allclose(dyads.sums(e)[1], 0.0)
+    assert dyadic_variance(dyads, e) == pytest.approx(0.9 * 4.0)
+
+
 def test_the_product_variance_is_that_of_the_bootstrap_by_identity() -> None:
     _, same, left, right = sparse_pairs(120, 25)
     e = np.random.default_rng(2).normal(size=120) / 120
@@ -109,7 +125,7 @@ def test_pairs_that_share_no_one_give_the_binomial_standard_error() -> None:
     assert found.value == 0.9
     logit, error = np.log(9), 1 / np.sqrt(200 * 0.09)
     low, high = 1 / (1 + np.exp(-(logit + norm.ppf((0.025, 0.975)) * error)))
-    # t instead of the normal: a little wider, for 20 errors are few.
+    # A little wider, for the mean was estimated; no t, for a rate of 0 and 1 tells its variance.
     interval = interval_of(found)
     assert low - 0.01 < interval.low < low
     assert high < interval.high < high + 0.01
@@ -179,10 +195,20 @@ def test_a_far_with_fewer_than_three_expected_errors_is_insufficient_data() -> N
 
 @pytest.mark.parametrize("method", METHODS)
 def test_too_few_people_have_values_and_no_intervals(method: str) -> None:
-    for found in measured(sparse_pairs(200, FEWEST_PEOPLE - 1), method).values():
+    for name, found in measured(sparse_pairs(200, FEWEST_PEOPLE - 1), method).items():
+        needed = FEWEST_PEOPLE_FOR_TAR if name in ("tar", "recall", "tar_at_far=0.1") else FEWEST_PEOPLE
         assert found.value is not None
         assert found.interval is None
-        assert found.reason == f"insufficient data: {FEWEST_PEOPLE - 1} people, an interval needs {FEWEST_PEOPLE}"
+        assert found.reason == f"insufficient data: {FEWEST_PEOPLE - 1} people, an interval needs {needed}"
+
+
+def test_rates_of_genuine_pairs_need_more_people_than_others() -> None:
+    found = measured(sparse_pairs(800, FEWEST_PEOPLE_FOR_TAR - 1))
+
+    without = {name for name, each in found.items() if each.interval is None}
+
+    assert without == {"tar", "recall", "tar_at_far=0.1"}
+    assert found["tar"].reason == "insufficient data: 99 people, an interval needs 100"
 
 
 def test_no_error_gives_exact_limits_of_proportions_and_no_interval_else() -> None:
@@ -265,6 +291,27 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     assert all(0.91 <= count / 400 <= 0.985 for count in hits.values()), hits
 
 
+def test_intervals_cover_the_truth_where_every_image_is_compared_with_every_other() -> None:
+    """60 people with means of their own, three images each; 150 repetitions have a standard deviation of .018."""
+    who = np.repeat(np.arange(60), 3)
+    first, second = np.triu_indices(180, 1)
+    left, right = who[first], who[second]
+    same = left == right
+
+    def scores(generator: np.random.Generator) -> NDArray[np.float64]:
+        harder = np.exp(0.5 * generator.normal(size=60))
+        noise = generator.normal(size=len(left)) * np.where(same, harder[left], 1.0)
+        return np.where(same, 3.0, 0.0) + noise
+
+    names = ["auc", "eer", "far", "accuracy"]
+    draws = [scores(np.random.default_rng(seed)) for seed in range(150)]
+    found = [estimates(each, same, left, right, names, accepted=each > 1.7) for each in draws]
+    for name in names:
+        true = np.mean([each[name].value for each in found])
+        held = np.mean([interval_of(each[name]).low <= true <= interval_of(each[name]).high for each in found])
+        assert 0.91 <= held <= 0.99, name
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -281,10 +328,22 @@ def test_options_that_cannot_be_meant_are_refused(options: dict[str, float], mes
 @pytest.mark.parametrize(
     ("left", "right", "message"),
     [
-        ([0, 1], [0, 1], "row 1 is impostor between identities 1 and 1: genuine pairs are of one identity"),
-        ([0, 1], [2, 3], "row 0 is genuine between identities 0 and 2: genuine pairs are of one identity"),
-        ([0, 1, 2], [0, 2], r"left identities are int64 of shape \(3,\): expected a whole number for each of 2"),
-        ([0, 1], [0.0, 2.0], r"right identities are float64 of shape \(2,\): expected a whole number"),
+        (
+            [0, 1],
+            [0, 1],
+            "1 of 2 pairs contradict their identities; first: row 1 is impostor, with the codes 1 and 1",
+        ),
+        (
+            [0, 1],
+            [2, 3],
+            "row 0 is genuine, with the codes 0 and 2; genuine pairs have one identity, impostor pairs two",
+        ),
+        ([0, 1, 2], [0, 2], r"identity codes, left: int64 of shape \(3,\); expected one whole number for each of 2"),
+        (
+            [0, 1],
+            [0.0, 2.0],
+            r"identity codes, right: float64 of shape \(2,\); expected one whole number for each of",
+        ),
     ],
 )
 def test_identities_that_contradict_the_labels_are_refused(left: list[int], right: list[int], message: str) -> None:
@@ -297,12 +356,6 @@ def test_scores_of_one_kind_or_not_finite_are_refused() -> None:
         estimates([0.9, 0.1], [True, True], [0, 1], [0, 1], ["auc"])
     with pytest.raises(DataError, match="1 of 2 scores are not finite numbers"):
         estimates([np.nan, 0.1], [True, False], [0, 1], [0, 2], ["auc"])
-
-
-def test_a_spread_needs_contributions() -> None:
-    _, same, left, right = sparse_pairs()
-
-    assert spread(Dyads.of(same, left, right), np.zeros(200), 0.95) is None
 
 
 def test_methods_are_listed() -> None:

@@ -1,13 +1,11 @@
-import math
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
-from siamese.errors import DataError, OptionError
+from siamese.errors import DataError
 from siamese.evaluation.intervals import IntervalOptions
-from siamese.evaluation.paired import NO_DIFFERENCE, Comparison, compare, mcnemar
+from siamese.evaluation.mcnemar import NO_DIFFERENCE
+from siamese.evaluation.paired import Comparison, compare
 from siamese.evaluation.weighted import Statistic
 
 METHODS = ("dyadic", "percentile", "bca")
@@ -43,6 +41,50 @@ def test_identical_scores_differ_by_nothing(method: str) -> None:
         assert found.verdict == NO_DIFFERENCE == "no significant difference"
         assert found.interval is not None
         assert (found.interval.low, found.interval.high) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("people", [3, 30, 90])
+def test_identical_scores_differ_by_nothing_however_few_people_there_are(method: str, people: int) -> None:
+    first, _, *identities = scored_twice(0.0, 200, people)
+
+    for found in compared((first, first, *identities), method).values():
+        assert (found.difference, found.p_value, found.verdict) == (0.0, 1.0, "no significant difference")
+        assert found.interval is not None
+        assert (found.interval.low, found.interval.high) == (0.0, 0.0)
+
+
+def test_two_identical_pairs_differ_by_nothing() -> None:
+    scores = np.array([0.9, 0.1])
+    found = compare(scores, scores, [True, False], [0, 1], [0, 2], NAMES, accepted=(scores > 0.5, scores > 0.5))
+
+    assert found["tar_at_far=0.1"].verdict == (
+        "insufficient data: 1 impostor pairs expect fewer than 3 errors at FAR 0.1"
+    )
+    assert {each.verdict for name, each in found.items() if name != "tar_at_far=0.1"} == {NO_DIFFERENCE}
+
+
+def test_scores_in_another_unit_are_the_same_scores() -> None:
+    first, _, same, left, right = scored_twice(0.0, people=30)
+    decisions = (first > 0.6, 8 * first - 3 > 1.8)
+
+    for found in compare(first, 8 * first - 3, same, left, right, NAMES, accepted=decisions).values():
+        assert found.verdict == NO_DIFFERENCE
+
+
+@pytest.mark.parametrize("people", [30, 300])
+def test_models_that_decide_alike_do_not_differ_in_their_decisions(people: int) -> None:
+    first, second, same, left, right = scored_twice(0.6, people=people)
+    decisions = (first > 0.6, first > 0.6)
+    asked = ["accuracy", "f1", "mcc", "far", "tar", "auc"]
+
+    found = compare(first, second, same, left, right, asked, accepted=decisions)
+
+    for name in asked[:-1]:
+        each = found[name]
+        # No interval: that no pair of these is decided differently does not say that none ever is.
+        assert (each.difference, each.interval, each.p_value, each.verdict) == (0.0, None, 1.0, NO_DIFFERENCE)
+    assert found["auc"].verdict.startswith("the second model is better" if people == 300 else "insufficient data: ")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -132,7 +174,7 @@ def test_too_few_people_and_too_few_errors_are_insufficient_data() -> None:
     few = compare(*scored_twice(0.2, people=30), ["auc"])["auc"]
     assert few.difference is not None
     assert (few.interval, few.p_value) == (None, None)
-    assert few.verdict == "insufficient data: 30 people, an interval needs 50"
+    assert few.verdict == "insufficient data: 30 people, an interval needs 60"
 
     rare = compare(*scored_twice(0.2), [Statistic("tar_at_far", 1e-4)])["tar_at_far=0.0001"]
     assert rare == Comparison(
@@ -145,48 +187,3 @@ def test_models_on_other_pairs_are_refused() -> None:
 
     with pytest.raises(DataError, match=r"scores \(399,\) and labels \(400,\): expected two vectors of one length"):
         compare(first, second[:-1], *identities, ["auc"])
-
-
-def decisions(both: int, first_only: int, second_only: int, neither: int) -> tuple[NDArray[np.bool_], ...]:
-    counts = (both, first_only, second_only, neither)
-    same = np.arange(sum(counts)) % 2 == 0
-    first, second = (np.repeat(right, counts) for right in ([True, True, False, False], [True, False, True, False]))
-    return first == same, second == same, same
-
-
-@pytest.mark.parametrize(("first_only", "second_only"), [(1, 9), (9, 1), (4, 4), (3, 5), (0, 1), (700, 600), (0, 30)])
-def test_mcnemar_is_the_binomial_test_of_the_pairs_that_only_one_decides_rightly(
-    first_only: int, second_only: int
-) -> None:
-    found = mcnemar(*decisions(20, first_only, second_only, 7))
-
-    assert found[:2] == (first_only, second_only)
-    total = first_only + second_only
-    exact = binomtest(first_only, total, 0.5)
-    assert found.exact_p_value == pytest.approx(exact.pvalue, rel=1e-9)
-    # Half of the outcomes as likely as the one that was seen.
-    drawn = np.arange(total + 1)
-    chances = np.array([math.comb(total, int(count)) / 2**total for count in drawn])
-    far = np.abs(drawn - total / 2)
-    seen = abs(first_only - total / 2)
-    mid = chances[far > seen].sum() + chances[far == seen].sum() / 2
-    assert found.p_value == pytest.approx(mid, rel=1e-9)
-
-
-def test_mcnemar_says_which_model_is_better() -> None:
-    assert mcnemar(*decisions(20, 1, 9, 7), names=("old", "new")).verdict == (
-        "new is better: right on 9 of the 10 pairs that only one decides rightly"
-    )
-    assert mcnemar(*decisions(20, 90, 10, 7), names=("old", "new")).verdict.startswith("old is better: right on 90")
-    assert mcnemar(*decisions(20, 4, 6, 7)).verdict == NO_DIFFERENCE
-
-
-def test_mcnemar_of_identical_decisions_finds_no_difference() -> None:
-    assert mcnemar(*decisions(10, 0, 0, 5)) == (0, 0, 1.0, 1.0, NO_DIFFERENCE)
-
-
-def test_mcnemar_refuses_other_lengths_and_levels() -> None:
-    with pytest.raises(DataError, match=r"decisions \(2,\) and \(1,\) and labels \(2,\): expected three vectors of"):
-        mcnemar([True, False], [True], [True, False])
-    with pytest.raises(OptionError, match=r"level 1\.5: expected a share between 0 and 1"):
-        mcnemar([True], [True], [True], level=1.5)

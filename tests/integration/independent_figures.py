@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 FARS = ("0.1", "0.01", "0.001", "0.0001", "1e-05", "1e-06")
 # For an interval: people, people where genuine pairs alone count, and expected errors.
-FEWEST_PEOPLE, FEWEST_PEOPLE_FOR_TAR, FEWEST_ERRORS = 50, 100, 5
+FEWEST_PEOPLE, FEWEST_PEOPLE_FOR_TAR, FEWEST_ERRORS = 60, 100, 5
 
 
 class Counts(NamedTuple):
@@ -199,13 +199,13 @@ class People:
 def _freedom(name: str, persons: Floats) -> float:
     """Of the variance that people contribute: 2 over its relative variance, by how the figure depends on it.
 
-    Half of that for AUC and EER. For rates, of what a straight line from people's contributions to the value leaves.
+    Half of that for AUC and EER, but three at least. For rates, of what a straight line from people's contributions to the value leaves.
     """
     shares = np.square(persons) / np.square(persons).sum()
     line = np.ones((len(persons), 1)) if name in ("auc", "eer") else np.column_stack((np.ones(len(persons)), persons))
     left = float(np.square(shares - line @ np.linalg.lstsq(line, shares)[0]).sum())
-    half = 2 if name in ("auc", "eer") else 1
-    return max(1.0, 2 / left / half) if left > 1e-12 else np.inf
+    half, least = (2, 3.0) if name in ("auc", "eer") else (1, 1.0)
+    return max(least, 2 / left / half) if left > 1e-12 else np.inf
 
 
 def intervals(scores: Floats, same: Bools, accepted: Bools, people: People) -> dict[str, list[float] | None]:

@@ -110,7 +110,14 @@ def test_abstaining_is_measured_where_there_are_probabilities(
     assert "answering only at 30.00% chance of error or less" in text or "answering only at 30.00 % chance" in text
     refused = siamese("evaluate", ENCODER, *test_pairs, "--abstain", "0.3")
     assert refused.code == 2
-    assert "--abstain: needs probabilities, and the model has no calibration; give --val-pairs" in refused.err
+    assert (
+        "--abstain 0.3: needs probabilities, and there is no calibration for all of these scores; fit" in refused.err
+    )
+    beyond = siamese("evaluate", model, *test_pairs, "--abstain", "0.6")
+    assert (
+        "--abstain 0.6: expected the probability of a wrong answer that is allowed, above 0 and below 0.5"
+        in beyond.err
+    )
 
 
 def test_scores_and_embeddings_are_described(siamese: Siamese, model: Path, test_pairs: tuple[object, ...]) -> None:

@@ -122,7 +122,7 @@ def test_facts_say_how_images_and_scores_were_made(both: list[Evaluated], pairs:
 
 def compared(difference: float, low: float, high: float, verdict: str, statistic: str = "auc") -> ModelComparison:
     each = Comparison(0.5, 0.5 + difference, difference, Interval(low, high, 0.95, "dyadic", 0), 0.004, verdict)
-    plain = Comparison(0.5, 0.5, 0.0, None, None, "insufficient data: 9 people, an interval needs 50")
+    plain = Comparison(0.5, 0.5, 0.0, None, None, "insufficient data: 9 people, an interval needs 60")
     decisions = McNemar(3, 4, 1.0, 1.0, "no significant difference")
     statistics = {"auc": plain, "eer": plain} | {statistic: each}
     return ModelComparison("one", "two", 10, statistics, decisions)
@@ -140,7 +140,7 @@ def test_verdicts_name_statistics_as_the_report_does(
     (shown,) = report_content(both, [found], pairs).comparisons
     notes = {figure.name: figure.note for figure in shown.differences}
     assert notes[statistic_name(statistic)[0]] == note
-    first = "two is better (p = 0.004)" if statistic == "auc" else "insufficient data: 9 people, an interval needs 50"
+    first = "two is better (p = 0.004)" if statistic == "auc" else "insufficient data: 9 people, an interval needs 60"
     assert shown.verdict == f"AUC: {first}. Decisions: no significant difference (McNemar, p = 1.000)."
     assert "tar_at_far" not in str(shown)
 
