@@ -25,9 +25,8 @@ from siamese.evaluation.weighted import Floats, Statistic
 
 Freedom = Callable[[Floats], float]
 HEAVY_TAILED = ("auc", "eer")
-# The widest t that says anything. Where a single pair is out of order, one person makes up the spread, and t of one
-# degree of freedom gives an AUC of .997 the interval [.01, 1]; that of three covers as often (on draws of 300, 600 and
-# 1,500 pairs of LFW: 100, 94 and 99 %), since it is the draws without such a pair that miss.
+# Where hardly a pair is out of order one person may make up the spread, and t of one degree of freedom gives an AUC
+# of .997 the interval [.01, 1]. That of three covers as often: it is the samples without such a person that miss.
 FEWEST_EFFECTIVE = 3.0
 # Statistics are shares, and a difference of 1e-12 is no pair: smaller ones are of sums that should be 0.
 ROUNDING = 1e-12

@@ -199,7 +199,8 @@ class People:
 def _freedom(name: str, persons: Floats) -> float:
     """Of the variance that people contribute: 2 over its relative variance, by how the figure depends on it.
 
-    Half of that for AUC and EER, but three at least. For rates, of what a straight line from people's contributions to the value leaves.
+    Half of that for AUC and EER, but three at least. For rates, of what a straight line from people's
+    contributions to the value leaves.
     """
     shares = np.square(persons) / np.square(persons).sum()
     line = np.ones((len(persons), 1)) if name in ("auc", "eer") else np.column_stack((np.ones(len(persons)), persons))
