@@ -13,6 +13,7 @@ from scipy.special import expit, logit  # type: ignore[import-untyped]
 from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from siamese.evaluation.intervals import Estimate, Interval
+from siamese.evaluation.spread import satterthwaite
 
 Floats = NDArray[np.float64]
 METHOD = "clusters"
@@ -62,14 +63,6 @@ def clustered_estimate(
     if not variance > 1e-24:  # rounding of what adds up to nothing
         return Estimate(value, None, f"insufficient data: all {clusters} {what} do alike")
     error = np.sqrt(variance) / (value * (1 - value))
-    reach = student.ppf((1 + level) / 2, _freedom(contributions)) * error
+    reach = student.ppf((1 + level) / 2, min(satterthwaite(contributions), clusters - 1)) * error
     low, high = expit(logit(value) + reach * np.array([-1.0, 1.0]))
     return Estimate(value, Interval(float(low), float(high), level, METHOD, 0))
-
-
-def _freedom(contributions: Floats) -> float:
-    """2 V^2 / var(V) of the sum of squares V."""
-    squares = float(contributions @ contributions)
-    fourth = float((contributions**4).sum()) - squares**2 / len(contributions)
-    most = len(contributions) - 1.0
-    return min(max(1.0, 2 * squares**2 / fourth), most) if fourth > 0 else most
