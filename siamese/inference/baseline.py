@@ -11,13 +11,15 @@ from siamese.encoders.weights import WeightEntry, WeightsRecord, cached_path, fi
 from siamese.errors import SiameseError, WeightsError
 from siamese.evaluation.calibration_fitting import fit_calibration
 from siamese.evaluation.operating_points import fit_operating_points
+from siamese.inference.run_pairs import run_pairs
 from siamese.inference.scoring import score_pairs
 from siamese.inference.verifier import Verifier
 from siamese.model.folder import ModelCard, describe_encoder
 from siamese.model.network import SiameseNetwork
-from siamese.pairing.formats import read_pairs
 from siamese.pairing.pair_identities import pair_identities
 from siamese.progress import log
+from siamese.training.pairs import VAL_FILE
+from siamese.training.run_folder import RUN
 
 # What it is called beside the model.
 BASELINE = "untouched encoder (baseline)"
@@ -53,7 +55,7 @@ def load_baseline(verifier: Verifier, *, fit: bool = True) -> Verifier | str:
         return str(error)
     name = f"{verifier.card.encoder.name}@{record.tag or origin}"
     plain = _verifier(name, network, None, like=verifier)
-    card = _fitted_card(plain, Path(verifier.name) / "run") if fit else None
+    card = _fitted_card(plain, Path(verifier.name)) if fit else None
     return plain if card is None else _verifier(name, network, card, like=verifier)
 
 
@@ -106,7 +108,7 @@ def _given_file(verifier: Verifier, record: WeightsRecord) -> Path:
     if not given:
         raise WeightsError(f"weights {record.source}: the model folder {verifier.name} does not say where they lay")
     path = Path(given).expanduser()
-    places = [path, *(folder / path for folder in _started_in(Path(verifier.name) / "run"))]
+    places = [path, *(folder / path for folder in _started_in(Path(verifier.name) / RUN))]
     there = next((place for place in places if place.is_file()), None)
     if there is None:
         raise WeightsError(
@@ -125,13 +127,13 @@ def _started_in(run: Path) -> list[Path]:
         return []
 
 
-def _fitted_card(baseline: Verifier, run: Path) -> ModelCard | None:
+def _fitted_card(baseline: Verifier, model: Path) -> ModelCard | None:
     """A card with what the validation pairs of a run say of the baseline; None where they are not to be had."""
-    if not ((run / "val.csv").is_file() and (run / "root.txt").is_file()):
-        return None
     try:
-        root = Path((run / "root.txt").read_text(encoding="utf-8").rstrip("\n"))
-        scored = score_pairs(baseline, read_pairs(run / "val.csv"), root, str(run / "val.csv"))
+        known = run_pairs(model)
+        if known is None:
+            return None
+        scored = score_pairs(baseline, *known, str(model / RUN / VAL_FILE))
         kept = scored.scored
         frame, scores = scored.frame[kept], scored.scores[kept]
         same, people = frame["same"].to_numpy(dtype=bool), pair_identities(frame)

@@ -21,10 +21,10 @@ from siamese.inference.pair_source import open_pairs
 from siamese.inference.parts import check_columns
 from siamese.inference.preprocessing import describe_preprocessing
 from siamese.inference.protocol import Protocol, said_of
+from siamese.inference.run_pairs import run_pairs
 from siamese.inference.scoring import PairScores, score_pairs
 from siamese.inference.verifier import Verifier
 from siamese.pairing.face_bin import is_bin
-from siamese.pairing.formats import read_pairs
 from siamese.pairing.pair_identities import pair_identities
 from siamese.pairing.rows import row_name
 from siamese.progress import log
@@ -139,12 +139,8 @@ class _Fitted:
     @classmethod
     def by(cls, verifier: Verifier) -> "_Fitted":
         """What travels with a model; its validation pairs lie beside it unless the run folder was removed."""
-        folder = Path(verifier.name) / "run"
-        points = verifier.operating_points
-        if verifier.card is None or not (folder / "val.csv").is_file() or not (folder / "root.txt").is_file():
-            return cls(verifier.calibration, points)
-        root = Path((folder / "root.txt").read_text(encoding="utf-8").rstrip("\n"))
-        return cls(verifier.calibration, points, read_pairs(folder / "val.csv"), root)
+        known = None if verifier.card is None else run_pairs(Path(verifier.name))
+        return cls(verifier.calibration, verifier.operating_points, *(known or ()))
 
 
 def _judge(
