@@ -93,7 +93,7 @@ def evaluate(
         int | None, typer.Option("--ways", min=2, help="For one-shot: identities to choose from [20].")
     ] = None,
     runs: Annotated[
-        int | None, typer.Option("--runs", min=1, help="Draws of the gallery, or of trials in each group [2].")
+        int | None, typer.Option("--runs", min=1, help="Draws of the gallery [10], or of trials in each group [2].")
     ] = None,
     identity_depth: Annotated[
         int | None, typer.Option("--identity-depth", min=1, help="Levels of folders that name an identity [1].")

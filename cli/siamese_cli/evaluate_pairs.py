@@ -146,12 +146,13 @@ def _add(
     result = evaluation.as_json()
     if question.by:
         result["parts"] = [each.as_json() for each in parts]
-    if question.abstain is not None:
-        result["abstain"] = evaluation.abstaining(question.abstain).as_json()
+    abstaining = None if question.abstain is None else evaluation.abstaining(question.abstain)
+    if abstaining is not None:
+        result["abstain"] = abstaining.as_json()
     facts = {"model": name, "device": device, "seconds": time.perf_counter() - started}
     found.models.append(Evaluated(name, verifier, evaluation, parts))
     found.results.append({**result, **facts})
-    found.texts += [word_evaluation(evaluation, name, device, question.abstain), *map(word_parts, parts)]
+    found.texts += [word_evaluation(evaluation, name, device, abstaining), *map(word_parts, parts)]
 
 
 def _baseline(verifiers: "list[Verifier]", question: PairQuestion) -> "Verifier | str | None":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from siamese_cli.output import count, percent, table
 
 if TYPE_CHECKING:
+    from siamese.evaluation.calibration_band import Abstaining
     from siamese.evaluation.paired import Comparison
     from siamese.inference.evaluation import Evaluation
     from siamese.inference.model_comparison import ModelComparison
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-def word_evaluation(evaluation: "Evaluation", model: str, device: str, abstain: float | None = None) -> str:
+def word_evaluation(evaluation: "Evaluation", model: str, device: str, abstaining: "Abstaining | None" = None) -> str:
     """Figures of one model with their intervals."""
     measured = evaluation.measurement
     rows = [
@@ -42,16 +43,16 @@ def word_evaluation(evaluation: "Evaluation", model: str, device: str, abstain: 
     if calibrated is not None:
         method, split = calibrated["method"], calibrated["split"]
         lines.append(f"calibration error {percent(calibrated['ece'])} ({method}, fitted on {split})")
-    if abstain is not None:
-        lines.append(_word_abstaining(evaluation, abstain))
+    if abstaining is not None:
+        lines.append(_word_abstaining(abstaining))
     lines.append(_word_scores(evaluation.diagnostics))
     return "\n".join(lines)
 
 
-def _word_abstaining(evaluation: "Evaluation", error: float) -> str:
-    found = evaluation.abstaining(error)
+def _word_abstaining(found: "Abstaining") -> str:
     wrong = "" if found.error is None else f", {percent(found.error)} of the answers wrong"
-    return f"answering only at {percent(error)} chance of error or less: {percent(found.answered)} answered{wrong}"
+    answered = f"{percent(found.answered)} answered"
+    return f"answering only at {percent(found.allowed)} chance of error or less: {answered}{wrong}"
 
 
 def _word_scores(diagnostics: dict[str, Any]) -> str:

@@ -118,22 +118,19 @@ class Evaluation:
             "log_loss": log_loss(probabilities, same, prior=prior),
         }
 
-    def abstaining(self, error: float, prior: float | None = None) -> Abstaining:
-        """What answering only where the probability of an error is at most `error` would do.
+    def abstaining(self, error: float) -> Abstaining:
+        """What answering only where the probability of an error is at most `error` would do, at the prior of the fit.
 
         Args:
             error: above 0 and below .5.
-            prior: share of genuine pairs; None for that of the calibration.
 
         Raises:
             OptionError: no calibration, or numbers out of their range.
         """
         if self.calibration is None:
             raise OptionError("--abstain: needs probabilities, and there is no calibration; fit one with --val-pairs")
-        supposed = self.calibration.prior if prior is None else prior
-        return measure_abstaining(
-            self.calibration.probability(self.similarities, supposed), self.same, error, supposed
-        )
+        prior = self.calibration.prior
+        return measure_abstaining(self.calibration.probability(self.similarities), self.same, error, prior)
 
 
 def _ends(estimate: Estimate) -> list[float] | None:
