@@ -25,8 +25,7 @@ RANKS = (1, 5, 10)
 FPIRS = (1e-1, 1e-2, 1e-3)
 # Of mated probes, and of non-mated ones for what depends on those.
 FEWEST_IDENTITIES = 20
-# Expected at a FPIR whose TPIR has an interval. Simulated, intervals cover
-# 90 to 94 % with five to eight, 93 % with ten, 95 to 96 % from 18 on.
+# Expected at a FPIR whose TPIR has an interval: with fewer, its threshold is too uncertain for one to cover.
 FEWEST_FALSE_POSITIVES = 10.0
 
 

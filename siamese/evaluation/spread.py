@@ -25,8 +25,8 @@ from siamese.evaluation.weighted import Floats, Statistic
 
 Freedom = Callable[[Floats], float]
 HEAVY_TAILED = ("auc", "eer")
-# Where hardly a pair is out of order one person may make up the spread, and t of one degree of freedom gives an AUC
-# of .997 the interval [.01, 1]. That of three covers as often: it is the samples without such a person that miss.
+# Where hardly a pair is out of order one person may make up the spread, and t of one degree of freedom would give an
+# AUC close to 1 nearly all of [0, 1]. It is the samples without such a person whose intervals miss.
 FEWEST_EFFECTIVE = 3.0
 # Statistics are shares, and a difference of 1e-12 is no pair: smaller ones are of sums that should be 0.
 ROUNDING = 1e-12
