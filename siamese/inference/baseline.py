@@ -10,11 +10,12 @@ from siamese.encoders.registry import create_untrained
 from siamese.encoders.weights import WeightEntry, WeightsRecord, cached_path, find_entry
 from siamese.errors import SiameseError, WeightsError
 from siamese.evaluation.calibration_fitting import fit_calibration
-from siamese.evaluation.operating_points import fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
 from siamese.inference.run_pairs import run_pairs
 from siamese.inference.scoring import score_pairs
 from siamese.inference.verifier import Verifier
-from siamese.model.folder import ModelCard, describe_encoder
+from siamese.model.card import ModelCard
+from siamese.model.folder import describe_encoder
 from siamese.model.network import SiameseNetwork
 from siamese.pairing.pair_identities import pair_identities
 from siamese.progress import log

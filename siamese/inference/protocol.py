@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from siamese.errors import DataError, OptionError, PairFileError, unknown_name
-from siamese.evaluation.operating_points import OperatingPoint, choose_operating_point, fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
+from siamese.evaluation.operating_points import OperatingPoint, choose_operating_point
 from siamese.evaluation.protocols import (
     Measurement,
     measure_at,

@@ -17,8 +17,9 @@ from siamese.evaluation.operating_points import OperatingPoint
 from siamese.images.faces import FaceChoice
 from siamese.images.loader import AlignChoice, ImageLoader, Outcome
 from siamese.inference.decision import DecisionRule, check_finite, make_rule
+from siamese.model.card import ModelCard
 from siamese.model.embedding import Embeddings, embed_sources
-from siamese.model.folder import ModelCard, load_model
+from siamese.model.folder import load_model
 from siamese.model.network import SiameseNetwork
 
 

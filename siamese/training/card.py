@@ -4,7 +4,8 @@ import importlib.metadata
 
 import siamese
 from siamese.config import TrainConfig
-from siamese.model.folder import ModelCard, TrainingCard, describe_encoder, describe_pair_head
+from siamese.model.card import ModelCard, TrainingCard
+from siamese.model.folder import describe_encoder, describe_pair_head
 from siamese.model.network import SiameseNetwork
 from siamese.training.data import RunData
 from siamese.training.keeper import BestKeeper

@@ -9,7 +9,8 @@ from siamese.device import resolve_device
 from siamese.encoders.registry import create_untrained
 from siamese.errors import OptionError
 from siamese.heads.identity import IdentityHead
-from siamese.model.folder import ValidationFigures, save_model
+from siamese.model.card import ValidationFigures
+from siamese.model.folder import save_model
 from siamese.model.network import SiameseNetwork
 from siamese.progress import log
 from siamese.training.averaging import Averaging

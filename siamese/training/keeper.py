@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from siamese.atomic import atomic_path, write_text
 from siamese.evaluation.calibration import Calibration
 from siamese.evaluation.operating_points import OperatingPoint
-from siamese.model.folder import ValidationFigures
+from siamese.model.card import ValidationFigures
 from siamese.model.network import SiameseNetwork
 from siamese.progress import log
 from siamese.training.checkpoint import Checkpoints

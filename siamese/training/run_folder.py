@@ -5,7 +5,7 @@ from pathlib import Path
 from siamese.config import TrainConfig, make_train_config
 from siamese.config_file import read_config_file
 from siamese.errors import OptionError
-from siamese.model.folder import CARD
+from siamese.model.card import CARD
 from siamese.training.checkpoint import LAST
 
 RUN, CONFIG = "run", "config.yaml"

@@ -11,10 +11,11 @@ from torch import nn
 from siamese.evaluation.calibration import Calibration
 from siamese.evaluation.calibration_fitting import fit_calibration
 from siamese.evaluation.identification import top_k_accuracy
-from siamese.evaluation.operating_points import OperatingPoint, fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
+from siamese.evaluation.operating_points import OperatingPoint
 from siamese.evaluation.protocols import measure_cross_fitted
+from siamese.model.card import ValidationFigures
 from siamese.model.embedding import embed_features, embed_pixels, encode_pixels
-from siamese.model.folder import ValidationFigures
 from siamese.model.network import SiameseNetwork
 from siamese.training.tuples import Tuples
 

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from siamese.errors import DataError, OptionError
 from siamese.evaluation import metrics
-from siamese.evaluation.operating_points import OperatingPoint, choose_operating_point, fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
+from siamese.evaluation.operating_points import OperatingPoint, choose_operating_point
 from siamese.evaluation.thresholds import best_f1_threshold, smoothed_accuracy_threshold, threshold_at_far
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics import (
 
 from siamese.errors import DataError
 from siamese.evaluation import metrics
-from siamese.evaluation.operating_points import fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
 from siamese.evaluation.protocols import measure_at, measure_at_point, measure_cross_fitted, measure_folds
 
 

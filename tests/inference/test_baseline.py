@@ -15,13 +15,14 @@ from siamese.encoders import create_encoder
 from siamese.encoders.download import sha256_of
 from siamese.encoders.timm_encoder import TimmEncoder, entry_of
 from siamese.encoders.weights import cached_path, record_of_file
-from siamese.evaluation.operating_points import fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
 from siamese.inference.baseline import BASELINE, load_baseline
 from siamese.inference.evaluate import evaluate
 from siamese.inference.model_comparison import compare_models
 from siamese.inference.scoring import score_pairs
 from siamese.inference.verifier import Verifier
-from siamese.model.folder import CARD, ModelCard, TrainingCard, ValidationFigures, describe_encoder, save_model
+from siamese.model.card import CARD, ModelCard, TrainingCard, ValidationFigures
+from siamese.model.folder import describe_encoder, save_model
 from siamese.model.network import SiameseNetwork
 from siamese.pairing.formats import read_pairs
 from siamese_cli.main import run

@@ -9,7 +9,7 @@ import pytest
 from siamese.errors import ModelError, OptionError
 from siamese.evaluation.calibration import Calibration, Candidate
 from siamese.evaluation.calibrators import PlattCalibrator
-from siamese.evaluation.operating_points import fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
 from siamese.inference.decision import check_finite, make_rule, score_rule
 
 POINTS = fit_operating_points([0.0, 0.2, 0.4, 0.6, 0.3, 0.5, 0.7, 0.9], [False] * 4 + [True] * 4, "validation")

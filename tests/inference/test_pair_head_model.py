@@ -10,11 +10,12 @@ from PIL import Image
 
 from siamese.encoders import create_encoder
 from siamese.errors import OptionError
-from siamese.evaluation.operating_points import fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
 from siamese.inference.evaluate import evaluate
 from siamese.inference.scoring import score_pairs
 from siamese.inference.verifier import Verifier
-from siamese.model.folder import ModelCard, describe_encoder, describe_pair_head, save_model
+from siamese.model.card import ModelCard
+from siamese.model.folder import describe_encoder, describe_pair_head, save_model
 from siamese.model.network import SiameseNetwork
 from siamese.similarity import pair_similarity
 

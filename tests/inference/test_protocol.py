@@ -9,7 +9,8 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import KFold
 
 from siamese.errors import DataError, OptionError, PairFileError
-from siamese.evaluation.operating_points import OperatingPoint, fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
+from siamese.evaluation.operating_points import OperatingPoint
 from siamese.evaluation.thresholds import best_accuracy_threshold
 from siamese.inference.protocol import Protocol, said_of
 

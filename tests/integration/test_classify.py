@@ -17,7 +17,8 @@ from siamese.inference.submission_form import submission_form
 from siamese.inference.verifier import Verifier
 from siamese.losses.class_softmax import CrossEntropy
 from siamese.losses.loss import LossSize
-from siamese.model.folder import ModelCard, describe_encoder, save_model
+from siamese.model.card import ModelCard
+from siamese.model.folder import describe_encoder, save_model
 
 from .conftest import ENCODER, Siamese
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from siamese.model.folder import read_card
+from siamese.model.card import read_card
 
 from .conftest import ENCODER, Siamese
 

@@ -233,7 +233,8 @@ def look():
 MODEL = """
 import torch
 from siamese.encoders.registry import create_encoder
-from siamese.model.folder import ModelCard, describe_encoder, load_model, save_model
+from siamese.model.card import ModelCard
+from siamese.model.folder import describe_encoder, load_model, save_model
 from siamese.model.network import SiameseNetwork
 torch.set_num_threads(1)
 def build(which):

@@ -14,7 +14,7 @@ from sklearn.metrics import brier_score_loss
 
 from siamese.config_file import read_config_file
 from siamese.inference.verifier import Verifier
-from siamese.model.folder import read_card
+from siamese.model.card import read_card
 
 from .conftest import ENCODER, TRAIN, Siamese
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from siamese.model.folder import read_card
+from siamese.model.card import read_card
 
 from .conftest import ENCODER, TRAIN, Siamese
 

@@ -11,7 +11,8 @@ import torch
 from siamese.evaluation.calibration import Candidate
 from siamese.evaluation.calibrators import PlattCalibrator
 from siamese.inference.verifier import Verifier
-from siamese.model.folder import load_model, read_card, save_model
+from siamese.model.card import read_card
+from siamese.model.folder import load_model, save_model
 from siamese.pairing.face_bin import write_bin
 
 from .conftest import ENCODER, Siamese

@@ -21,17 +21,8 @@ from siamese.evaluation.operating_points import OperatingPoint
 from siamese.heads.identity import IdentityHead
 from siamese.losses.loss import LinearClassifier
 from siamese.model import folder as model_folder
-from siamese.model.folder import (
-    ModelCard,
-    PairHeadCard,
-    TrainingCard,
-    ValidationFigures,
-    describe_encoder,
-    describe_pair_head,
-    load_model,
-    read_card,
-    save_model,
-)
+from siamese.model.card import ModelCard, PairHeadCard, TrainingCard, ValidationFigures, read_card
+from siamese.model.folder import describe_encoder, describe_pair_head, load_model, save_model
 from siamese.model.network import SiameseNetwork
 from siamese.similarity import normalise
 

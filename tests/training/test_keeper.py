@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from siamese.model.folder import ValidationFigures
+from siamese.model.card import ValidationFigures
 from siamese.model.network import SiameseNetwork
 from siamese.training.averaging import Averaging
 from siamese.training.checkpoint import LAST, Checkpoints

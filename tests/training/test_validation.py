@@ -8,7 +8,7 @@ from siamese.encoders.encoder import Encoder
 from siamese.errors import DataError
 from siamese.evaluation.calibration_fitting import fit_calibration
 from siamese.evaluation.metrics import auc, eer
-from siamese.evaluation.operating_points import fit_operating_points
+from siamese.evaluation.operating_point_fitting import fit_operating_points
 from siamese.evaluation.protocols import measure_cross_fitted
 from siamese.heads.identity import IdentityHead
 from siamese.images.input_spec import InputSpec
