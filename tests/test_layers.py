@@ -16,7 +16,7 @@ ROOMS = (
 )
 GROUND_FLOOR = (
     *("errors", "config", "config_file", "idle_options", "similarity", "text_file"),
-    *("atomic", "progress", "device", "cache_folder"),
+    *("atomic", "progress", "device", "cache_folder", "openvino_library"),
 )
 # Seconds to import: the command line and what it shares with every room wait for them only where they are needed.
 HEAVY = ("torch", "torchvision", "pandas", "lightning", "albumentations", "sklearn")

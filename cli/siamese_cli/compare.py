@@ -1,18 +1,20 @@
 """`siamese compare`."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from siamese_cli.decision_text import word_fit, word_probability
+from siamese_cli.face_text import word_faces
 from siamese_cli.options import Abstain, Align, At, Device, FaceOption, Far, Json, Prior, Quiet, Seed, Threshold
 from siamese_cli.output import emit, percent, talking
 
 if TYPE_CHECKING:
     from siamese.images.loader import Outcome
-    from siamese.inference.verifier import Comparison
+    from siamese.inference.verifier import Comparison, Verifier
 
 
 def compare(
@@ -26,6 +28,13 @@ def compare(
     prior: Prior = None,
     align: Align = "auto",
     face: FaceOption = "auto",
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", help="Draw both images as the model sees them, and the verdict: PNG or JPEG."),
+    ] = None,
+    explain: Annotated[
+        Path | None, typer.Option("--explain", help="Draw where the similarity comes from: PNG or JPEG.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -45,18 +54,64 @@ def compare(
 
         if model is None:
             raise OptionError("--model: name a model folder, as `siamese train -o` writes it, or an encoder")
+        pictures = _Pictures((left, right), save, explain)
+        pictures.check()
         for path in (left, right):  # before the seconds that a model takes to load
             open_image(path).close()
         from siamese.inference.verifier import Verifier
 
         verifier = Verifier.load(model, device=device, align=align, face=face)  # type: ignore[arg-type]
         result = verifier.compare(left, right, far=far, at=at, threshold=threshold, abstain=abstain, prior=prior)
-    seconds = time.perf_counter() - started
-    facts = {"model": model, "device": verifier.device, "seconds": seconds}
-    emit(_as_json(result, facts), _as_text(result, facts), as_json=json)
+        said = [*_answer(result), *word_faces((left, right), result.outcomes, face)]
+        pictures.draw(verifier, result, [*said, f"model: {model}"])
+    facts = {"model": model, "device": verifier.device, "seconds": time.perf_counter() - started}
+    text = [*said, f"{model} on {verifier.device}, {facts['seconds']:.1f} s", *pictures.written]
+    emit(_as_json(result, facts, pictures), "\n".join(text), as_json=json)
 
 
-def _as_json(result: "Comparison", facts: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Pictures:
+    """What --save and --explain ask for."""
+
+    images: tuple[Path, Path]
+    save: Path | None
+    explain: Path | None
+
+    def check(self) -> None:
+        """Refuse files that cannot or must not be written."""
+        from siamese.inference.picture_file import check_picture_file
+
+        if self.save is not None:
+            check_picture_file("--save", self.save, self.images)
+        if self.explain is not None:
+            check_picture_file("--explain", self.explain, [*self.images, *filter(None, [self.save])])
+
+    def draw(self, verifier: "Verifier", result: "Comparison", lines: list[str]) -> None:
+        """Draw and write them."""
+        if self.save is None and self.explain is None:
+            return
+        from siamese.inference.comparison_picture import draw_comparison
+        from siamese.inference.crops import load_crops
+        from siamese.inference.picture_file import write_picture
+
+        crops, _ = load_crops(verifier, *self.images)
+        if self.save is not None:
+            write_picture(self.save, draw_comparison(crops, self.images, result.same, lines))
+        if self.explain is not None:
+            from siamese.inference.explain import explain_crops
+            from siamese.inference.explanation_picture import draw_explanation
+
+            explanation = explain_crops(verifier, crops)
+            write_picture(self.explain, draw_explanation(explanation, self.images, lines[:1]))
+
+    @property
+    def written(self) -> list[str]:
+        """What was written, in words."""
+        files = [str(path) for path in (self.save, self.explain) if path is not None]
+        return [f"written: {', '.join(files)}"] if files else []
+
+
+def _as_json(result: "Comparison", facts: dict[str, Any], pictures: _Pictures) -> dict[str, Any]:
     return {
         "same": result.same,
         "similarity": result.similarity,
@@ -71,26 +126,20 @@ def _as_json(result: "Comparison", facts: dict[str, Any]) -> dict[str, Any]:
         "abstain": result.abstain,
         **facts,
         "faces": [_face(outcome) for outcome in result.outcomes],
+        "saved": None if pictures.save is None else str(pictures.save),
+        "explained": None if pictures.explain is None else str(pictures.explain),
     }
 
 
 def _face(outcome: "Outcome") -> dict[str, Any]:
     if outcome.face is None:
-        return {"status": "not_searched", "box": None}
-    return {"status": "found", "box": [round(float(value), 1) for value in outcome.face.box]}
+        return {"status": "not_searched", "box": None, "found": None}
+    box = [round(float(value), 1) for value in outcome.face.box]
+    return {"status": "found", "box": box, "found": outcome.faces}
 
 
-def _as_text(result: "Comparison", facts: dict[str, Any]) -> str:
-    lines = [
-        f"{_verdict(result)} ({_origin(result)})",
-        *_probability_lines(result),
-        f"{facts['model']} on {facts['device']}, {facts['seconds']:.1f} s",
-    ]
-    found = [outcome.faces for outcome in result.outcomes]
-    if any(number is not None for number in found):
-        words = ("no search: taken as an aligned crop" if number is None else f"{number} found" for number in found)
-        lines.append(f"faces: {', '.join(words)}")
-    return "\n".join(lines)
+def _answer(result: "Comparison") -> list[str]:
+    return [f"{_verdict(result)} ({_origin(result)})", *_probability_lines(result)]
 
 
 def _verdict(result: "Comparison") -> str:

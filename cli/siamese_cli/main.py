@@ -18,6 +18,7 @@ from siamese_cli.convert import convert
 from siamese_cli.demo import demo
 from siamese_cli.embed import embed
 from siamese_cli.evaluate import evaluate
+from siamese_cli.export import export
 from siamese_cli.make_pairs import make_pairs
 from siamese_cli.models import models
 from siamese_cli.train import train
@@ -35,7 +36,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, align, audit, make_pairs, convert, train, evaluate, compare, verify, embed, classify, models):
+for command in (
+    demo,
+    align,
+    audit,
+    make_pairs,
+    convert,
+    train,
+    evaluate,
+    compare,
+    verify,
+    embed,
+    classify,
+    export,
+    models,
+):
     app.command()(command)
 
 

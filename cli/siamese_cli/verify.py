@@ -28,6 +28,8 @@ from siamese_cli.options import (
 from siamese_cli.output import count, emit, percent, table, talking
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from siamese.inference.submission_form import SubmissionForm
     from siamese.inference.verification import Verification
 
@@ -74,7 +76,8 @@ def verify(
 
     Decided at the model's operating point of best accuracy, or as one of --far, --at, --threshold and --abstain says;
     an untouched encoder without --threshold gives similarities alone. Images that are missing, cannot be read or show
-    no face fail their pairs and no others. Nothing here is random, whatever --seed.
+    no face fail their pairs and no others. Nothing here is random, whatever --seed. With -o the same command goes on
+    with a run that was ended early: what it finished is kept in OUTPUT.work until the output is there.
 
     Example: siamese verify pairs.csv --model model/ --root faces/ -o scores.csv
     """
@@ -92,7 +95,8 @@ def verify(
         loading = {"device": device, "align": align, "face": face, "input_size": size, "flip": flip}
         verifier = Verifier.load(model, **loading)  # type: ignore[arg-type]
         rule = verifying.choose_rule(verifier, far=far, at=at, threshold=threshold, abstain=abstain, prior=prior)
-        result = verifying.verify(verifier, pairs, rule, root=root, same_label=same_label, output=output, form=form)
+        given = {"root": root, "same_label": same_label, "output": output, "form": form}
+        result = verifying.verify(verifier, pairs, rule, keep=None if json else _SHOWN, **given)  # type: ignore[arg-type]
     seconds = time.perf_counter() - started
     facts = {
         "output": None if output is None else str(output),
@@ -129,15 +133,14 @@ def _as_json(result: "Verification", facts: dict[str, Any]) -> dict[str, Any]:
         "abstain": rule.abstain,
         "prior": rule.prior,
     }
-    if facts["output"] is None:
-        rows = result.table()
+    if (rows := result.rows) is not None:
         # What is missing is no JSON, and neither is it text.
         found["results"] = rows.astype(object).where(rows.notna(), None).to_dict("records")
     return {**found, **facts}
 
 
 def _as_text(result: "Verification", form: "SubmissionForm | None", facts: dict[str, Any]) -> str:
-    lines = [_shown(result)] if facts["output"] is None else []
+    lines = [] if result.rows is None else [_shown(result, result.rows)]
     where = "" if facts["output"] is None else f" in {facts['output']}"
     counts = (
         f"{count(result.pairs, 'pair')} of {count(result.images, 'image')}{where}, {result.failed:,} without a score"
@@ -172,12 +175,11 @@ def _word_submission(result: "Verification", form: "SubmissionForm") -> str:
     column = form.columns[1]
     if form.answer == "label":
         return f"submission: {' and '.join(form.words)} in column {column}; --answer score writes scores instead"
-    kind = "similarities" if result.probabilities is None else "probabilities"
+    kind = "similarities" if result.rule.calibration is None else "probabilities"
     return f"submission: {kind} in column {column}; --answer label writes same or different instead"
 
 
-def _shown(result: "Verification") -> str:
-    first = result.table(slice(_SHOWN))
+def _shown(result: "Verification", first: "pd.DataFrame") -> str:
     names = ["left", "right", "similarity", *(["probability"] if "probability" in first.columns else [])]
     words = first["same_predicted"].map({True: "same", False: "different"}).astype(object)
     words = words.where(words.notna(), "unsure" if result.rule.abstain is not None else "")

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,6 +23,9 @@ from siamese.images.catalog import walk_images
 from siamese.images.decode import decode
 from siamese.images.faces import Face, FaceChoice, align_face, check_face_choice, check_template, choose_face
 from siamese.progress import log, progress
+
+if TYPE_CHECKING:
+    from siamese.images.detector import FaceDetector
 
 REPORT = "align.csv"
 # Images handed to a process at a time; also the largest batch of one detection.
@@ -135,7 +139,9 @@ def _run(job: AlignJob, chunks: list[list[str]], workers: int) -> Iterator[list[
             yield align_chunk(job, chunk)
         return
     # Spawned, not forked: a fork of a process that holds torch's threads can hang.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread, initargs=(job.device,)
+    )
     try:
         # As they finish, not in order: an interrupt must not lose chunks that wait for a slower one before them.
         for future in as_completed([pool.submit(align_chunk, job, chunk) for chunk in chunks]):
@@ -144,21 +150,30 @@ def _run(job: AlignJob, chunks: list[list[str]], workers: int) -> Iterator[list[
         pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
+def _one_thread(device: str) -> None:
     import signal
 
-    import torch
+    from siamese.images.detector import choose_engine
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and stops its workers in order
-    torch.set_num_threads(1)
+    if choose_engine("auto", device) == "torch":
+        import torch
+
+        torch.set_num_threads(1)
     keep_freed_memory()
     cv2.setNumThreads(1)
 
 
-def align_chunk(job: AlignJob, paths: list[str]) -> list[dict[str, object]]:
-    """Align some images of a job; returns their rows of the report."""
+@cache
+def _detector(device: str) -> "FaceDetector":
+    """One for the life of the process: chunks are many, and reading the networks takes as long as a few images."""
     from siamese.images.detector import FaceDetector
 
+    return FaceDetector(device)
+
+
+def align_chunk(job: AlignJob, paths: list[str]) -> list[dict[str, object]]:
+    """Align some images of a job; returns their rows of the report."""
     rows: list[dict[str, object]] = [{"path": path, "template": job.template, "face": job.face} for path in paths]
     images: list[NDArray[np.uint8]] = []
     readable: list[dict[str, object]] = []
@@ -169,7 +184,7 @@ def align_chunk(job: AlignJob, paths: list[str]) -> list[dict[str, object]]:
             readable.append(row)
         except ImageError as error:
             row |= {"status": "unreadable", "detail": str(error)}
-    for row, image, faces in zip(readable, images, FaceDetector(job.device).detect(images), strict=True):
+    for row, image, faces in zip(readable, images, _detector(job.device).detect(images), strict=True):
         chosen = choose_face(faces, image.shape, job.face)
         row["faces"] = len(faces)
         if chosen is None:

@@ -27,7 +27,11 @@ STORE = re.compile(r"[0-9a-f]{24}")
 REMOVED = ".removed-"
 # Sources that decide what pixels come out: with any change to them a new store begins.
 SOURCES = ("decode.py", "opencv_decode.py", "heif.py", "input_spec.py", "loader.py")
-FACE_SOURCES = ("faces.py", "detector.py")
+FACE_SOURCES = (
+    *("faces.py", "detector.py", "torch_detector.py", "openvino_detector.py", "openvino_detector_areas.py"),
+    *("openvino_detector_boxes.py", "openvino_detector_conversion.py", "openvino_detector_nets.py"),
+)
+FACE_PACKAGES = ("facenet-pytorch", "openvino")
 
 
 def preparation(loader: ImageLoader) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def preparation(loader: ImageLoader) -> dict[str, Any]:
         "fit": spec.fit,
         "interpolation": spec.interpolation,
         "faces": {"template": spec.alignment, "align": loader.align, "face": loader.face} if faces else None,
-        "packages": {name: _version(name) for name in (*packages, *(("facenet-pytorch",) if faces else ()))},
+        "packages": {name: _version(name) for name in (*packages, *(FACE_PACKAGES if faces else ()))},
         "code": _digest((*SOURCES, *(FACE_SOURCES if faces else ()))),
     }
 

@@ -1,24 +1,44 @@
-"""Verifying a pair file: the similarity of every pair, its probability, and the answer, a row to a row."""
+"""Verifying a pair file: the similarity of every pair, its probability, and the answer, a row to a row.
 
+Memory is bounded by the images and not by the pairs: the unique images' names with a table to look them up, 37 bytes
+for each and the reason of each that failed, and a block of pairs (16 MB of text, 262,144 rows of Parquet) with the
+embeddings of 2,048 of them. Embeddings lie in an `EmbeddingStore`; of each pair the numbers of its two images lie in
+a file beside it, and the pair file is read twice. In memory whole are only the rows that are asked for where none are
+written, the ids and answers of a submission, and a pair file that is neither CSV nor Parquet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from siamese.errors import OptionError, PairFileError
+from siamese.images.alignment import failed_alignments
+from siamese.images.loader import Outcome
 from siamese.inference.decision import DecisionRule, score_rule
+from siamese.inference.embedding_store import EmbeddingStore
+from siamese.inference.embedding_store_about import about_embeddings
+from siamese.inference.embedding_store_fill import fill_store
+from siamese.inference.embedding_store_folder import no_room, work_folder
 from siamese.inference.output_file import check_output
-from siamese.inference.pair_source import open_pairs
-from siamese.inference.scoring import score_pairs
+from siamese.inference.pair_stream import PairStream, open_pair_stream
+from siamese.inference.pair_stream_images import PairImages, read_images, texts_of
+from siamese.inference.pair_stream_output import table_writer
+from siamese.inference.pair_stream_scores import PairScorer
+from siamese.inference.pair_stream_sinks import MemorySink, Sink, SubmissionSink, TableSink, Tally
 from siamese.inference.submission import check_ids, write_submission
 from siamese.inference.submission_form import SubmissionForm
 from siamese.inference.submission_ids import pair_ids
-from siamese.inference.verification import COLUMNS, Verification, judge
+from siamese.inference.verification import COLUMNS, Failures, Verification, judge
 from siamese.inference.verifier import Verifier
-from siamese.pairing.delimited import write_delimited
-from siamese.pairing.parquet_file import write_parquet
-from siamese.progress import log
+from siamese.pairing.face_bin import is_bin
+from siamese.pairing.table import check_files_exist, present
+from siamese.progress import log, progress
 
 
 def choose_rule(
@@ -48,10 +68,13 @@ def verify(
     same_label: str | None = None,
     output: Path | None = None,
     form: SubmissionForm | None = None,
+    keep: int | None = None,
 ) -> Verification:
     """Score every pair of a file, each unique image embedded once, and write what was found.
 
-    An image that is missing, cannot be read or shows no face fails its pairs and no others.
+    An image that is missing, cannot be read or shows no face fails its pairs and no others. With an output a run that
+    ended before its time is gone on with by calling this again: embeddings are kept in the folder `OUTPUT.work` until
+    the output is there, whole.
 
     Args:
         verifier: the model.
@@ -61,11 +84,13 @@ def verify(
         same_label: the value of the label column that means same; None: 1 or true.
         output: table to write, .csv or .parquet; None to write none.
         form: write a competition's submission instead of the table.
+        keep: without an output, how many rows of the table to hand back; None for all.
 
     Raises:
         PairFileError: the file is malformed, names not one image that is there, or has a column of `COLUMNS` already.
         OptionError: a file that cannot be written, or a submission that the rule cannot answer.
-        DataError: ids that are not those of the submission's sample.
+        DataError: ids that are not those of the submission's sample; no room on the disk; another run makes the same
+            output.
         ModelError: the model makes no numbers of any image.
     """
     if output is not None:
@@ -74,40 +99,129 @@ def verify(
         _check_form(form, rule, verifier.name)
     if verifier.flip and (rule.calibration is not None or rule.point is not None):
         log.warning("--flip: thresholds and calibration of %s were fitted without it", verifier.name)
-    with open_pairs(pairs, root, same_label=same_label, need_same=False) as (frame, base):
-        ids = None if form is None else pair_ids(frame, form)
-        if form is None:
-            _check_columns(frame, pairs)
-        elif ids is not None and output is not None:  # before the work, which may take hours
-            check_ids(output, ids, form)
-        found = judge(score_pairs(verifier, frame, base, str(pairs), missing="fail"), rule, base)
+    with open_pair_stream(pairs, root, same_label=same_label) as (stream, base):
+        ids = None
+        if form is not None and output is not None:
+            ids = pair_ids(pd.concat(list(stream.blocks())), form)
+            check_ids(output, ids, form)  # before the work, which may take hours
+        # Images of a .bin file lie in another folder each time.
+        about = about_embeddings(verifier, pairs if is_bin(pairs) else base)
+        with no_room(output), work_folder(output, about) as work:
+            ready = _prepare(verifier, stream, base, pairs, work, takes_columns=form is None)
+            if output is None:
+                found = _kept(ready, rule, keep)
+            elif form is not None and ids is not None:
+                found = _submitted(ready, rule, output, ids, form)
+            else:
+                found = _written(ready, rule, output, work)
     _warn_of_failures(found, form)
-    if output is not None and form is not None and ids is not None:
-        write_submission(output, ids, submitted(found, form), form)
-    elif output is not None:
-        write_verification(found, output)
     return found
 
 
-def write_verification(verification: Verification, output: Path) -> None:
-    """Write the table as Parquet or CSV (UTF-8, truth values as 1 and 0), by the suffix; whole or not at all."""
-    table = verification.table()
-    if output.suffix.lower() == ".parquet":
-        write_parquet(table, output)
-    else:
-        write_delimited(table.assign(same_predicted=table["same_predicted"].astype("Int64")), output)
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """Pairs whose images are embedded.
 
-
-def submitted(verification: Verification, form: SubmissionForm) -> NDArray[np.float64] | NDArray[np.bool_]:
-    """The answers of a submission, shape (N,): labels, or probabilities, or similarities without a calibration.
-
-    A pair without a score is answered as one that is different beyond doubt: label 0, probability 0, similarity -1.
+    Attributes:
+        stream: the pairs.
+        images: what they name.
+        scorer: from numbers of images to similarities.
+        failures: of images.
     """
-    if form.answer == "label":
-        return verification.answers.same
-    if verification.probabilities is not None:
-        return np.nan_to_num(verification.probabilities, nan=0.0)
-    return np.nan_to_num(verification.scores.scores, nan=-1.0)
+
+    stream: PairStream
+    images: PairImages
+    scorer: PairScorer
+    failures: Failures
+
+
+def _prepare(
+    verifier: Verifier, stream: PairStream, base: Path, where: Path, work: Path, *, takes_columns: bool
+) -> _Ready:
+    """Find the images of all pairs and embed them, up to what was done before."""
+    store = EmbeddingStore(work, verifier.network.embedding_dim)
+    images = read_images(stream, store.names, work / "pairs")
+    if takes_columns:
+        _check_columns(images.first, where)
+    failed = failed_alignments(base)
+    lost = pc.is_in(images.names, value_set=pa.array(list(failed), images.names.type)).to_numpy(zero_copy_only=False)
+    wanted = images.named & ~lost
+    _check_any_there(images, wanted, failed, base, where)
+    store.extend(images.names)
+    fill_store(verifier, store, base, wanted)
+    failures = [
+        (images.names[row].as_py(), outcome) for row, outcome in sorted(store.failures.items()) if wanted[row]
+    ]
+    for names in texts_of(images.names, images.named & lost):
+        failures += [(name, Outcome("no_face", failed[name], faces=0)) for name in names]
+    scorer = PairScorer(verifier.similarity, store.vectors, store.usable & wanted)
+    return _Ready(stream, images, scorer, Failures(failures, base))
+
+
+def _written(ready: _Ready, rule: DecisionRule, output: Path, work: Path) -> Verification:
+    made = work / f"output{output.suffix}"
+    try:
+        with table_writer(made, output.suffix, ready.stream.types, output) as writer:
+            found = _score(ready, rule, TableSink(writer, ready.failures, labelled=ready.images.labelled))
+    except OSError:
+        made.unlink(missing_ok=True)  # a full disk needs the room more than anyone needs a part of it
+        raise
+    made.replace(output)
+    return found
+
+
+def _kept(ready: _Ready, rule: DecisionRule, keep: int | None) -> Verification:
+    sink = MemorySink(ready.failures, labelled=ready.images.labelled, keep=keep)
+    return _score(ready, rule, sink)
+
+
+def _submitted(
+    ready: _Ready, rule: DecisionRule, output: Path, ids: "pd.Series[str]", form: SubmissionForm
+) -> Verification:
+    sink = SubmissionSink(form, rule)
+    found = _score(ready, rule, sink)
+    write_submission(output, ids, sink.answers(), form)
+    return found
+
+
+def _score(ready: _Ready, rule: DecisionRule, sink: Sink) -> Verification:
+    """Score all pairs and hand them on block by block."""
+    images, tally, begun = ready.images, Tally(), 0
+    nothing: tuple[None, ...] = ()
+    with progress(nothing, f"scoring {images.pairs} pairs", images.pairs, "pair") as bar:
+        for frame in ready.stream.blocks():
+            judged = judge(ready.scorer.scores(images.codes[begun : begun + len(frame)]), rule)
+            for each in (tally, sink):
+                each.take(frame, judged)
+            begun += len(frame)
+            bar.update(len(frame))
+    decides = rule.decides
+    return Verification(
+        rule=rule,
+        pairs=images.pairs,
+        scored=tally.scored,
+        images=int(np.count_nonzero(images.named)),
+        accepted=tally.same if decides else None,
+        unsure=tally.scored - tally.answered if decides else None,
+        first_failure=ready.failures.first,
+        rows=sink.table() if isinstance(sink, MemorySink) else None,
+    )
+
+
+def _check_any_there(
+    images: PairImages, wanted: NDArray[np.bool_], failed: Sequence[str] | dict[str, str], base: Path, where: Path
+) -> None:
+    """Refuse a root below which not one image is."""
+    if any(present(base, names).any() for names in texts_of(images.names, wanted)):
+        return
+    frame = images.first
+    known = frame["left"].isin(list(failed)) | frame["right"].isin(list(failed))
+    if not (rows := frame[~known][["left", "right"]].head(1)).empty:
+        # The first row, which is named, and every other image, of which it is said how many there are.
+        others = images.names.filter(pa.array(wanted)).to_pandas()
+        every = pd.concat([rows, pd.DataFrame({"left": others, "right": others})], ignore_index=False)
+        every.attrs = dict(frame.attrs)
+        check_files_exist(every, base, str(where))
 
 
 def _check_columns(frame: pd.DataFrame, path: Path) -> None:

@@ -172,7 +172,8 @@ def test_control_c_leaves_a_report_of_what_was_finished(
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == -signal.SIGINT
+    # By the signal, or by 1 where a library runs code at exit: Python forgets the interrupt then.
+    assert process.returncode in (-signal.SIGINT, 1)
     assert b"KeyboardInterrupt" in errors
     report = pd.read_csv(target / REPORT)
     assert list(report.columns) == COLUMNS

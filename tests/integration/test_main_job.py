@@ -189,7 +189,7 @@ def test_evaluate_says_where_the_threshold_of_an_untouched_encoder_comes_from(
 def test_compare_answers_with_every_key(siamese: Siamese, model: Path, two_images: tuple[Path, Path]) -> None:
     result = siamese("compare", *two_images, "--model", model, "--json").json
     expected = "same similarity probability prior threshold far point split genuine impostor abstain model device"
-    assert set(result) == {*expected.split(), "seconds", "faces"}
+    assert set(result) == {*expected.split(), "seconds", "faces", "saved", "explained"}
     point = next(each for each in read_card(model).operating_points if each.name == "accuracy")
     fitted = (result["point"], result["split"], result["genuine"], result["impostor"])
     assert fitted == ("accuracy", "validation", point.genuine, point.impostor)

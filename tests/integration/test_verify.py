@@ -10,10 +10,12 @@ import torch
 
 from siamese.evaluation.calibration import Candidate
 from siamese.evaluation.calibrators import PlattCalibrator
+from siamese.inference.scoring import score_pairs
 from siamese.inference.verifier import Verifier
 from siamese.model.card import read_card
 from siamese.model.folder import load_model, save_model
 from siamese.pairing.face_bin import write_bin
+from siamese.pairing.formats import read_pairs
 
 from .conftest import ENCODER, Siamese
 
@@ -177,6 +179,25 @@ def test_a_bin_file_brings_its_images(
     refused = siamese("verify", tmp_path / "packed.bin", "--model", model, "--root", faces)
     assert refused.code == 2
     assert "holds its own images and labels; leave out --root and --same-label" in refused.err
+
+
+@pytest.mark.real_data
+def test_real_pairs_have_the_scores_that_evaluate_has(siamese: Siamese, real_data: Path, tmp_path: Path) -> None:
+    name = f"mobilefacenet@{real_data / 'weights/mobilefacenet_casia_webface.ckpt'}"
+    root = real_data / "data/lfw"
+    frame = read_pairs(real_data / "data/lfw-protocol/pairsDevTest.txt").iloc[::10].reset_index(drop=True)
+    frame.loc[50, "left"] = "Nobody/Nobody_0001.jpg"
+    frame.to_csv(tmp_path / "pairs.csv", index=False)
+    arguments = ("verify", tmp_path / "pairs.csv", "--root", root, "--model", name, "--align", "no")
+    outcome = siamese(*arguments, "-o", tmp_path / "out.csv")
+    assert outcome.code == 0, outcome.err
+    # What `evaluate` calls, on the table that it would read.
+    verifier = Verifier.load(name, device="cpu", align="no")
+    expected = score_pairs(verifier, read_pairs(tmp_path / "pairs.csv"), root, "pairs.csv", missing="fail").scores
+    found = pd.read_csv(tmp_path / "out.csv")["similarity"].to_numpy()
+    assert len(found) == 100
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.flatnonzero(np.isnan(found)).tolist() == [50]
 
 
 def test_each_unique_image_is_embedded_once(
