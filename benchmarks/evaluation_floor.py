@@ -41,7 +41,7 @@ import torch
 from siamese.device import keep_freed_memory
 from siamese.encoders.registry import create_encoder
 from siamese.images.decode import decode
-from siamese.model.embedding import CPU_BATCH
+from siamese.model.embeddings import CPU_BATCH
 from siamese.model.network import SiameseNetwork
 from siamese.pairing.formats import read_pairs
 from siamese.pairing.lfw import write_lfw

@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from pathlib import Path
 
 from siamese.errors import DeviceError, OptionError
 
@@ -13,13 +14,13 @@ def resolve_device(name: str = "auto") -> str:
         DeviceError: a GPU was asked for and is not there.
         OptionError: the name is none of the four forms.
     """
+    if name == "cpu":
+        return "cpu"
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return "cuda:0" if count else "cpu"
-    if name == "cpu":
-        return "cpu"
     kind, _, index = name.partition(":")
     if kind != "cuda" or (index and not index.isdecimal()) or name.endswith(":"):
         raise OptionError(f"--device {name!r}: expected auto, cpu, cuda or cuda:N")
@@ -28,6 +29,13 @@ def resolve_device(name: str = "auto") -> str:
         found = f"{count} CUDA GPU{'s' if count != 1 else ''} found"
         raise DeviceError(f"--device {name}: {found}; use --device cpu or --device auto")
     return f"cuda:{number}"
+
+
+def may_have_gpu() -> bool:
+    """Whether a GPU that torch could use may be there; told by its device files, without the seconds of torch."""
+    if not sys.platform.startswith("linux"):
+        return sys.platform == "win32"
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()
 
 
 def keep_freed_memory() -> None:

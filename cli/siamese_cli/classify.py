@@ -67,7 +67,7 @@ def classify(
         if output is not None:
             check_output(output, submission=form is not None, inputs=[*data, *_sample(submission)])
         shown = top if top is not None else _TOP if form is None else form.places
-        verifier = Verifier.load(model, device=device, align=align, face=face)  # type: ignore[arg-type]
+        verifier = Verifier.load(model, device=device, runtime="torch", align=align, face=face)  # type: ignore[arg-type]
         result = classifying.classify(verifier, data, top=shown, identity_depth=identity_depth, form=form)
         if output is not None and form is not None:
             classifying.write_submission(result, output, form)

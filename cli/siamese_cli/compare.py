@@ -9,7 +9,21 @@ import typer
 
 from siamese_cli.decision_text import word_fit, word_probability
 from siamese_cli.face_text import word_faces
-from siamese_cli.options import Abstain, Align, At, Device, FaceOption, Far, Json, Prior, Quiet, Seed, Threshold
+from siamese_cli.options import (
+    Abstain,
+    Align,
+    At,
+    Device,
+    FaceOption,
+    Far,
+    Json,
+    Precision,
+    Prior,
+    Quiet,
+    Runtime,
+    Seed,
+    Threshold,
+)
 from siamese_cli.output import emit, percent, talking
 
 if TYPE_CHECKING:
@@ -35,6 +49,8 @@ def compare(
     explain: Annotated[
         Path | None, typer.Option("--explain", help="Draw where the similarity comes from: PNG or JPEG.")
     ] = None,
+    runtime: Runtime = "auto",
+    precision: Precision = "f32",
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -60,7 +76,8 @@ def compare(
             open_image(path).close()
         from siamese.inference.verifier import Verifier
 
-        verifier = Verifier.load(model, device=device, align=align, face=face)  # type: ignore[arg-type]
+        loading = {"device": device, "runtime": runtime, "precision": precision, "align": align, "face": face}
+        verifier = Verifier.load(model, **loading)  # type: ignore[arg-type]
         result = verifier.compare(left, right, far=far, at=at, threshold=threshold, abstain=abstain, prior=prior)
         said = [*_answer(result), *word_faces((left, right), result.outcomes, face)]
         pictures.draw(verifier, result, [*said, f"model: {model}"])

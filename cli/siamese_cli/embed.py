@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from siamese_cli.options import Align, Device, FaceOption, InputSize, Json, Quiet, Seed, parse_size
+from siamese_cli.options import (
+    Align,
+    Device,
+    FaceOption,
+    InputSize,
+    Json,
+    Precision,
+    Quiet,
+    Runtime,
+    Seed,
+    parse_size,
+)
 from siamese_cli.output import count, emit, talking
 
 if TYPE_CHECKING:
@@ -34,6 +45,8 @@ def embed(
     input_size: InputSize = None,
     align: Align = "auto",
     face: FaceOption = "auto",
+    runtime: Runtime = "auto",
+    precision: Precision = "f32",
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -58,6 +71,7 @@ def embed(
         if workers is not None and engine != "ray":
             raise OptionError(f"--workers {workers}: goes with --engine ray; give that too, or leave --workers out")
         loading = {"align": align, "face": face, "input_size": parse_size(input_size), "seed": seed}
+        loading |= {"runtime": runtime, "precision": precision}
         partitioned = output.endswith(("/", os.sep)) or Path(output).is_dir()
         options = {"partitioned": partitioned, **({} if part_size is None else {"part_size": part_size})}
         run = _with_ray if engine == "ray" else _locally

@@ -129,7 +129,7 @@ def evaluate(
     Example: siamese evaluate model/ --pairs pairs/test.csv --root faces/
     """
     started = time.perf_counter()
-    loading = {"device": device, "align": align, "face": face, "flip": flip, "seed": seed}
+    loading = {"device": device, "align": align, "face": face, "flip": flip, "seed": seed, "runtime": "torch"}
     with talking(quiet=quiet):
         loading["input_size"] = parse_size(input_size)
         of_pairs = {

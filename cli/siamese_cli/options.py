@@ -40,6 +40,13 @@ Abstain = Annotated[
 Prior = Annotated[
     float | None, typer.Option("--prior", help="Share of genuine pairs that the probability supposes [0.5].")
 ]
+Runtime = Annotated[
+    str, typer.Option("--runtime", help="auto (an export where there is one, on the CPU), openvino or torch.")
+]
+Precision = Annotated[
+    str,
+    typer.Option("--precision", help="Of an export: f32; auto takes bf16 where that passed its check; bf16, f16."),
+]
 Flip = Annotated[bool, typer.Option("--flip", help="Embed each image together with its mirror image.")]
 
 

@@ -17,9 +17,11 @@ from siamese_cli.options import (
     Flip,
     InputSize,
     Json,
+    Precision,
     Prior,
     Quiet,
     Root,
+    Runtime,
     SameLabel,
     Seed,
     Threshold,
@@ -67,6 +69,8 @@ def verify(
     flip: Flip = False,
     align: Align = "auto",
     face: FaceOption = "auto",
+    runtime: Runtime = "auto",
+    precision: Precision = "f32",
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -93,6 +97,7 @@ def verify(
 
         size = parse_size(input_size)
         loading = {"device": device, "align": align, "face": face, "input_size": size, "flip": flip}
+        loading |= {"runtime": runtime, "precision": precision}
         verifier = Verifier.load(model, **loading)  # type: ignore[arg-type]
         rule = verifying.choose_rule(verifier, far=far, at=at, threshold=threshold, abstain=abstain, prior=prior)
         given = {"root": root, "same_label": same_label, "output": output, "form": form}

@@ -97,7 +97,7 @@ def embed_cohort(verifier: Verifier, cohort: Cohort) -> EmbeddedCohort:
         OptionError: the model scores pairs by a pair head, whose scores are no cosines.
         DataError: fewer than two images that can be embedded.
     """
-    if verifier.network.pair_head is not None:
+    if verifier.pair_head:
         raise OptionError(f"--cohort: {verifier.name} compares by a pair head, and a cohort is measured by cosines")
     images = list_images([cohort.data], identity_depth=cohort.identity_depth)
     embeddings = verifier.embed([Path(file) for file in images["file"]])

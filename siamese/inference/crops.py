@@ -26,7 +26,7 @@ def load_crops(
         ImageError: an image cannot be read.
         FaceError: no face in an image of which the model needs one.
     """
-    crops, (first, second) = verifier._loader.load([left, right])
+    crops, (first, second) = verifier.prepare([left, right])
     _require(left, first)
     _require(right, second)
     return crops, (first, second)

@@ -98,7 +98,7 @@ def embed_data(
     images = images_to_embed(data)
     model = describe_model(verifier)
     about = {"model": model, "images": images_digest(images), "part_size": part_size}
-    dimensions = verifier.network.embedding_dim
+    dimensions = verifier.embedding_dim
     place = output if folder else output.with_name(f"{output.name}.work")
     with _explained(place), held(place):
         work = WorkFolder(place, about, images, lasting=folder)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamese.images.loader import ImageLoader, Outcome
+from siamese.model.embeddings import default_batch
 
 if TYPE_CHECKING:
     from siamese.inference.verifier import Verifier
@@ -64,8 +65,6 @@ class AheadEmbedder:
     """
 
     def __init__(self, verifier: "Verifier", *, ahead: int | None = None, batch: int | None = None) -> None:
-        from siamese.model.embedding import default_batch
-
         self._verifier = verifier
         self._ahead = (0 if verifier.device == "cpu" else AHEAD) if ahead is None else ahead
         self._batch = batch or default_batch(verifier.device)
@@ -83,19 +82,15 @@ class AheadEmbedder:
         Returns:
             Vectors (N, D) float32 of unit length, zero where the outcome is not `ok`; and the N outcomes.
         """
-        from siamese.model.embedding import embed_pixels
-
         verifier, batch = self._verifier, self._batch
-        vectors = np.zeros((len(files), verifier.network.embedding_dim), np.float32)
+        vectors = np.zeros((len(files), verifier.embedding_dim), np.float32)
         outcomes: list[Outcome] = []
         batches = (files[start : start + batch] for start in range(0, len(files), batch))
         for pixels, done in make_ahead(self._loader.load, batches, self._ahead):
             usable = np.array([outcome.status == "ok" for outcome in done], dtype=bool)
             if usable.any():
                 rows = len(outcomes) + np.flatnonzero(usable)
-                vectors[rows] = embed_pixels(
-                    verifier.network, pixels[usable], device=verifier.device, batch=batch, flip=verifier.flip
-                )
+                vectors[rows] = verifier.embed_pixels(pixels[usable], batch=batch)
             outcomes.extend(done)
             advance(len(done))
         return vectors, outcomes
@@ -103,4 +98,4 @@ class AheadEmbedder:
 
 def loader_of(verifier: "Verifier") -> ImageLoader:
     """A loader that prepares images as the verifier's own does."""
-    return ImageLoader(verifier.network.input_spec, align=verifier.align, face=verifier.face, device=verifier.device)
+    return ImageLoader(verifier.input_spec, align=verifier.align, face=verifier.face, device=verifier.device)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from siamese.errors import DataError, DeviceError, OptionError, SiameseError
-from siamese.inference.embed_about import weights_digest
 from siamese.inference.embed_ahead import AheadEmbedder
 from siamese.inference.embed_part import PartDone, embed_part
 from siamese.inference.embed_work import WorkFolder
+from siamese.inference.model_identity import weights_digest
 
 if TYPE_CHECKING:
     from siamese.inference.verifier import Verifier
@@ -34,6 +34,8 @@ class ModelRequest:
     face: str = "auto"
     input_size: tuple[int, int] | None = None
     seed: int | None = None
+    runtime: str = "auto"
+    precision: str = "f32"
 
     def load(self, device: str) -> "Verifier":
         """Load it onto a device."""
@@ -80,7 +82,7 @@ def ray_engine(
         raise OptionError(f"--workers {workers}: expected 1 or more")
     if device not in ("auto", "cpu", "cuda"):
         raise OptionError(f"--device {device}: Ray chooses among the GPUs of a cluster; give cuda, cpu or auto")
-    return RayEngine(request, weights_digest(verifier.network), device, workers)
+    return RayEngine(request, weights_digest(verifier), device, workers)
 
 
 class RayEngine:
@@ -171,7 +173,7 @@ class PartWorker:
         self._error = ""
         try:
             verifier = request.load(device)
-            if weights_digest(verifier.network) != weights:
+            if weights_digest(verifier) != weights:
                 self._error = f"{request.model}: has other weights for a Ray worker; copy the model to every machine"
             self._embedder = AheadEmbedder(verifier)
         except (SiameseError, OSError) as error:  # told with the first part: Ray would start the worker for ever

@@ -11,7 +11,7 @@ from siamese.images.loader import Outcome
 from siamese.inference.embedding_store import NOTHING, STATUSES, EmbeddingStore
 from siamese.inference.embedding_store_marks import FileMark, holds
 from siamese.inference.verifier import Verifier
-from siamese.model.embedding import default_batch
+from siamese.model.embeddings import default_batch
 from siamese.progress import log, progress
 
 _UNREADABLE = 1 + STATUSES.index("unreadable")

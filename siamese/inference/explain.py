@@ -11,7 +11,7 @@ from siamese.inference.crops import load_crops
 from siamese.inference.decision import check_finite
 from siamese.inference.occlusion import Fill, average_by_pixel, cover, fill_of, patch_windows, window_masks
 from siamese.inference.verifier import Verifier
-from siamese.model.embedding import default_batch, embed_pixels
+from siamese.model.embeddings import default_batch
 from siamese.progress import progress
 
 # A quarter of the shorter side covers about one feature of an aligned face, an eye or the mouth; patches that overlap
@@ -91,7 +91,7 @@ def explain_crops(
     size = (crops.shape[1], crops.shape[2])
     windows = patch_windows(size, patch, overlap)
     fillings = [fill_of(crop, fill) for crop in crops]
-    whole = _embed(verifier, crops, batch)
+    whole = verifier.embed_pixels(crops, batch=batch)
     similarity = check_finite(verifier.name, float(verifier.similarity(whole[:1], whole[1:])[0]))
     batch = _bounded(batch or default_batch(verifier.device), crops[0].size)
     starts = range(0, len(windows), batch)
@@ -125,13 +125,9 @@ def covered_similarities(
     Returns:
         Shape (K,), in [-1, 1].
     """
-    vectors = _embed(verifier, copies, batch)
+    vectors = verifier.embed_pixels(copies, batch=batch)
     other = np.broadcast_to(whole[1 - side], vectors.shape)
     return verifier.similarity(vectors, other) if side == 0 else verifier.similarity(other, vectors)
-
-
-def _embed(verifier: Verifier, pixels: NDArray[np.uint8], batch: int | None) -> NDArray[np.float32]:
-    return embed_pixels(verifier.network, pixels, device=verifier.device, batch=batch, flip=verifier.flip)
 
 
 def _bounded(batch: int, values: int) -> int:

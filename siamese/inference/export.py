@@ -1,6 +1,5 @@
 """Export: a model in a form that runs without torch, held against torch before it is handed over."""
 
-import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from siamese.inference.export_parity import (
     take_reference,
 )
 from siamese.inference.export_samples import Samples, embed_samples, open_samples
+from siamese.inference.model_identity import weights_digest
 from siamese.inference.runtime import OpenVinoRuntime, Runtime, TorchRuntime
 from siamese.inference.runtime_onnx import OnnxRuntime
 from siamese.inference.verifier import Verifier
@@ -104,7 +104,13 @@ def export_model(job: ExportJob) -> ExportResult:
     _check(job)
     folder = _target(job)
     verifier = Verifier.load(
-        job.model, device="cpu", align=job.align, face=job.face, input_size=job.input_size, seed=job.seed
+        job.model,
+        device="cpu",
+        runtime="torch",
+        align=job.align,
+        face=job.face,
+        input_size=job.input_size,
+        seed=job.seed,
     )
     loader = ImageLoader(verifier.network.input_spec, align=job.align, face=job.face)
     model = Path(job.model) if verifier.card is not None else None
@@ -242,10 +248,7 @@ def _hash_of_weights(verifier: Verifier) -> str:
         return verifier.card.sha256
     if verifier.network.encoder.weights is not None:
         return verifier.network.encoder.weights.sha256
-    digest = hashlib.sha256()  # random weights: those in memory
-    for name, tensor in verifier.network.state_dict().items():
-        digest.update(name.encode() + b"\0" + tensor.contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    return weights_digest(verifier)  # random weights: those in memory
 
 
 def _short_name(model: str) -> str:

@@ -208,7 +208,7 @@ def _given(codes: Ints, in_gallery: NDArray[np.bool_], data: Path, gallery: Path
 
 def _search(verifier: Verifier, vectors: NDArray[np.float32], codes: Ints, rows: tuple[Ints, Ints]) -> Search:
     gallery, probes = rows
-    if verifier.network.pair_head is None:  # cosines of all at once
+    if not verifier.pair_head:  # cosines of all at once
         return search(vectors[probes], codes[probes], vectors[gallery], codes[gallery])
     blocks = _compared(verifier, vectors[probes], vectors[gallery])
     return search_blocks(blocks, codes[probes], codes[gallery])

@@ -178,7 +178,7 @@ class _Pool:
     """Embeddings of the rows of a table, made when they are asked for."""
 
     def __init__(self, verifier: Verifier, table: pd.DataFrame, data: Path) -> None:
-        self.vectors = np.zeros((len(table), verifier.network.embedding_dim), np.float32)
+        self.vectors = np.zeros((len(table), verifier.embedding_dim), np.float32)
         self.embedded, self.usable = np.zeros(len(table), dtype=bool), np.ones(len(table), dtype=bool)
         self.failures: list[tuple[str, Outcome]] = []
         self._verifier, self._table, self._data = verifier, table, data

@@ -34,11 +34,13 @@ class Runtime(Protocol):
         name: `torch`, `openvino` or `onnxruntime`.
         precision: of the arithmetic, `f32`, `bf16`, `f16`, or `int8` for a quantised export.
         embedding_dim: width of an embedding.
+        pair_head: whether embeddings are compared by a pair head, and not by their cosine.
     """
 
     name: str
     precision: str
     embedding_dim: int
+    pair_head: bool
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Images (B, 3, H, W) as `InputSpec.normalise` gives them to unit embeddings (B, D); B may be 0."""
@@ -61,6 +63,7 @@ class TorchRuntime:
         self.network = network.to(device).eval()
         self.device = device
         self.embedding_dim = network.embedding_dim
+        self.pair_head = network.pair_head is not None
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `Runtime.embed`."""
@@ -108,12 +111,13 @@ class OpenVinoRuntime:
             raise ModelError(f"{folder}: an export to {self.manifest.kind}; run `siamese export --format openvino`")
         self.folder = folder
         self.embedding_dim = self.manifest.embedding_dim
+        self.pair_head = self.manifest.pair_head
         arithmetic = _choose_precision(precision, self.manifest)
         self.precision = "int8" if self.manifest.int8 else arithmetic
         self._cache = cache
         self._threads = threads or usable_processors()
         self._network = self._compile(NETWORK, arithmetic)
-        self._pair_head: Any = None
+        self._compiled_head: Any = None
         self._lock = threading.Lock()
         self._requests = threading.local()
 
@@ -134,9 +138,9 @@ class OpenVinoRuntime:
         if not len(left):
             return np.zeros(0)
         with self._lock:
-            if self._pair_head is None:  # whoever only embeds never pays for it
-                self._pair_head = self._compile(PAIR_HEAD, "f32")
-        request = self._request(PAIR_HEAD, self._pair_head)
+            if self._compiled_head is None:  # whoever only embeds never pays for it
+                self._compiled_head = self._compile(PAIR_HEAD, "f32")
+        request = self._request(PAIR_HEAD, self._compiled_head)
         sides = (np.ascontiguousarray(side, np.float32) for side in (left, right))
         request.infer(dict(enumerate(sides)), share_inputs=True)
         return similarity_of(request.get_tensor("logit").data)

@@ -36,9 +36,10 @@ class OnnxRuntime:
         self.embedding_dim = self.manifest.embedding_dim
         self.precision = "int8" if self.manifest.int8 else "f32"
         self._network = _session(folder / self.manifest.file(NETWORK), threads)
-        self._pair_head = None
-        if self.manifest.pair_head:
-            self._pair_head = _session(folder / self.manifest.file(PAIR_HEAD), threads)
+        self.pair_head = self.manifest.pair_head
+        self._scorer = None
+        if self.pair_head:
+            self._scorer = _session(folder / self.manifest.file(PAIR_HEAD), threads)
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `Runtime.embed`."""
@@ -49,12 +50,12 @@ class OnnxRuntime:
 
     def similarity(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
         """As `Runtime.similarity`."""
-        if self._pair_head is None:
+        if self._scorer is None:
             return np.asarray(pair_similarity(left, right), np.float64)
         if not len(left):
             return np.zeros(0)
         sides = {"left": np.ascontiguousarray(left, np.float32), "right": np.ascontiguousarray(right, np.float32)}
-        return similarity_of(self._pair_head.run(["logit"], sides)[0])
+        return similarity_of(self._scorer.run(["logit"], sides)[0])
 
 
 def _session(path: Path, threads: int | None) -> Any:

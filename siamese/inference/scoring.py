@@ -12,7 +12,7 @@ from siamese.errors import ModelError
 from siamese.images.alignment import failed_alignments
 from siamese.images.loader import Outcome
 from siamese.inference.verifier import Verifier
-from siamese.model.embedding import Embeddings
+from siamese.model.embeddings import Embeddings
 from siamese.pairing.table import check_files_exist, present, unique_images
 
 # Pairs compared at a time: of each, two embeddings are held.

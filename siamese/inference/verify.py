@@ -139,7 +139,7 @@ def _prepare(
     verifier: Verifier, stream: PairStream, base: Path, where: Path, work: Path, *, takes_columns: bool
 ) -> _Ready:
     """Find the images of all pairs and embed them, up to what was done before."""
-    store = EmbeddingStore(work, verifier.network.embedding_dim)
+    store = EmbeddingStore(work, verifier.embedding_dim)
     images = read_images(stream, store.names, work / "pairs")
     if takes_columns:
         _check_columns(images.first, where)

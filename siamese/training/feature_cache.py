@@ -25,7 +25,7 @@ from siamese.atomic import write_text
 from siamese.encoders.encoder import Encoder
 from siamese.errors import DataError
 from siamese.images.cache import reserve
-from siamese.model.embedding import default_batch
+from siamese.model.embeddings import default_batch
 from siamese.progress import log, progress
 from siamese.training.sources import PixelSource
 

@@ -142,9 +142,9 @@ def test_a_worker_says_what_it_could_not_write(
 ) -> None:
     """Without Ray: a worker is an ordinary object."""
     from siamese.inference import embed_ray
-    from siamese.inference.embed_about import weights_digest
+    from siamese.inference.model_identity import weights_digest
 
-    given = {"request": REQUEST, "device": "cpu", "weights": weights_digest(verifier.network), "run": "run"}
+    given = {"request": REQUEST, "device": "cpu", "weights": weights_digest(verifier), "run": "run"}
     worker = PartWorker(**given, folder=str(tmp_path / "out"))
     files = [str(path) for path in sorted(faces.rglob("0*.jpg"))[:3]]
     images = embed_ray.pa.table({"path": files, "file": files, "identity": files, "part": [4] * 3, "of": [3] * 3})

@@ -153,11 +153,13 @@ def test_the_same_images_give_the_same_maps_whatever_the_seed_and_the_batch(
     monkeypatch.setattr(explain_module, "BATCH_BYTES", 3 * SIDE * SIDE * 5 * 4)
     sizes: list[int] = []
 
-    def counting(network: SiameseNetwork, pixels: NDArray[np.uint8], **options: object) -> NDArray[np.float32]:
-        sizes.append(len(pixels))
-        return embed_pixels(network, pixels, **options)  # type: ignore[arg-type]
+    embed_pixels = Verifier.embed_pixels
 
-    monkeypatch.setattr(explain_module, "embed_pixels", counting)
+    def counting(self: Verifier, pixels: NDArray[np.uint8], *, batch: int | None = None) -> NDArray[np.float32]:
+        sizes.append(min(len(pixels), batch or len(pixels)))
+        return embed_pixels(self, pixels, batch=batch)
+
+    monkeypatch.setattr(Verifier, "embed_pixels", counting)
     bounded = explain(with_pair_head, *photos)
     assert max(sizes) == 4, "four copies fit into the memory allowed"
     np.testing.assert_allclose(np.stack(first.maps), np.stack(bounded.maps), atol=2e-6)
