@@ -1,43 +1,55 @@
 """How fast an export embeds, against eager float32 torch: same images, same batch, in turn.
 
-    python benchmarks/runtimes.py [SECONDS [THREADS]]
+    python benchmarks/runtimes.py [SECONDS [THREADS]] [--model NAME@FILE ...] [--pairs PAIRS [--root DIR]]
+        [--calibrate DATA]
 
-MobileFaceNet (112x96), ConvNeXt-Atto (112x112) and InceptionResnet-v1 (160x160), random weights: the time does not
-depend on them. For each, the network on torch, its export on OpenVINO in float32 and, where the processor has it, in
-bfloat16, all with THREADS (one a processor; on a busy machine 1 compares best). They embed the same batch in turn,
-for SECONDS a network (30), so that other work on the machine slows down all alike; printed are images per second of
-the median batch, the ratio to torch (the median of the ratios of a turn), and the largest difference of two
-embeddings from torch's.
+MobileFaceNet (112x96), ConvNeXt-Atto (112x112) and InceptionResnet-v1 (160x160), of random weights unless --model
+gives others: the time does not depend on them. For each, the network on torch and its export on OpenVINO in float32,
+in bfloat16 where the processor has it, and with --calibrate quantised to eight bits, all with THREADS (one a
+processor; on a busy machine 1 compares best). They embed the same batch in turn, for SECONDS a network (30), so that
+other work on the machine slows down all alike, each twice, of which the second counts; printed are images per second of the median batch, the ratio to torch
+(the median of the ratios of a turn), and the largest distance of two embeddings from torch's.
+
+With labelled PAIRS (a pair file of any format, images below DIR) the check that `siamese export` makes says, for
+networks of --model, whether a precision decides as torch does; 1,500 pairs or more can show it of bfloat16. Random
+weights decide nothing, so for them that stays open. Below each network stands what was aimed at.
 
 Then what starting costs, each in a process of its own, in turn: importing OpenVINO and importing torch, and compiling
 the graph of MobileFaceNet without and with the graph that an earlier process left in the cache.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from siamese.encoders import create_encoder
+from siamese.errors import ModelError
 from siamese.inference.export import ExportJob, export_model
-from siamese.inference.runtime import OpenVinoRuntime, Runtime, TorchRuntime, usable_processors
-from siamese.model.network import SiameseNetwork
+from siamese.inference.export_parity import Parity
+from siamese.inference.runtime import Runtime, usable_processors
+from siamese.inference.runtime_openvino import OpenVinoRuntime
+from siamese.inference.verifier import Verifier
 from siamese.openvino_library import cpu_capabilities
 
 NETWORKS = {"mobilefacenet": None, "convnext_atto": (112, 112), "inception_resnet_v1": None}
+# How many times as fast as torch: in float32, and in the fastest precision that decides as torch does.
+AIMS = {"mobilefacenet": (2.5, 4.0), "convnext_atto": (1.2, 1.8), "inception_resnet_v1": (1.9, 3.5)}
+TORCH, FLOAT32, INT8 = "torch f32", "openvino f32", "openvino int8"
 BATCH = 32
 STARTS = 7
 PROJECT = Path(__file__).parents[1]
 COMPILE = """
 import sys, time
 from pathlib import Path
-from siamese.inference.runtime import OpenVinoRuntime
+from siamese.inference.runtime_openvino import OpenVinoRuntime
 from siamese.openvino_library import openvino
 openvino()
 started = time.perf_counter()
@@ -52,30 +64,76 @@ IMPORTS = {
 }
 
 
-def make_runtimes(name: str, size: tuple[int, int] | None, folder: Path, threads: int) -> dict[str, Runtime]:
-    torch.manual_seed(0)
-    network = SiameseNetwork(create_encoder(f"{name}@random", input_size=size))
-    export_model(ExportJob(f"{name}@random", output=folder, input_size=size))
-    runtimes: dict[str, Runtime] = {"torch f32": TorchRuntime(network)}
-    precisions = ["f32", *(["bf16"] if "BF16" in cpu_capabilities() else [])]
-    made = {f"openvino {each}": OpenVinoRuntime(folder, each, threads=threads) for each in precisions}
-    return runtimes | made
+@dataclass(frozen=True)
+class Candidate:
+    """A runtime, and whether its decisions were seen to be torch's; None where nothing showed it."""
+
+    runtime: Runtime
+    passed: bool | None
+    said: str = ""
 
 
-def compare(runtimes: dict[str, Runtime], size: tuple[int, int], seconds: float) -> None:
+def make_candidates(
+    model: str, size: tuple[int, int] | None, folder: Path, options: argparse.Namespace
+) -> dict[str, Candidate]:
+    job = ExportJob(model, output=folder, input_size=size, timing=False)
+    if not model.endswith("@random"):
+        job = replace(job, pairs=options.pairs, root=options.root)
+    checked = {each.precision: each for each in export_model(job).parity}
+    verifier = Verifier.load(model, device="cpu", runtime="torch", input_size=size, seed=job.seed)
+    found = {TORCH: Candidate(verifier.runtime, True)}
+    for precision in ("f32", *(["bf16"] if "BF16" in cpu_capabilities() else [])):
+        runtime = OpenVinoRuntime(folder, precision, threads=options.threads)
+        found[f"openvino {precision}"] = Candidate(runtime, *judged(checked.get(precision)))
+    if options.calibrate is not None:
+        found |= quantised(replace(job, output=folder.with_name(f"{folder.name}-int8")), options)
+    return found
+
+
+def quantised(job: ExportJob, options: argparse.Namespace) -> dict[str, Candidate]:
+    try:
+        made = export_model(replace(job, int8=True, calibrate=options.calibrate))
+    except ModelError as error:
+        print(f"  {INT8}: {error}")
+        return {}
+    return {INT8: Candidate(OpenVinoRuntime(made.folder, "f32", threads=options.threads), *judged(made.parity[0]))}
+
+
+def judged(parity: Parity | None) -> tuple[bool | None, str]:
+    if parity is None or parity.flipped is None:
+        return None, ""
+    return parity.passed, f"{parity.flipped} of {parity.pairs:,} decisions differ, {parity.allowed} may"
+
+
+def compare(candidates: dict[str, Candidate], size: tuple[int, int], seconds: float) -> dict[str, float]:
+    """Let them embed in turn, and print and return how many times as fast as torch each is."""
     images = np.random.default_rng(0).normal(size=(BATCH, 3, *size)).astype(np.float32)
-    vectors = {name: runtime.embed(images) for name, runtime in runtimes.items()}
-    spent: dict[str, list[float]] = {name: [] for name in runtimes}
+    vectors = {name: each.runtime.embed(images) for name, each in candidates.items()}
+    spent: dict[str, list[float]] = {name: [] for name in candidates}
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(spent["torch f32"]) < 5:
-        for name, runtime in runtimes.items():
+    while time.perf_counter() < end or len(spent[TORCH]) < 5:
+        for name, each in candidates.items():
+            each.runtime.embed(images)  # does not count: the threads of the one before spin on for a while
             started = time.perf_counter()
-            runtime.embed(images)
+            each.runtime.embed(images)
             spent[name].append(time.perf_counter() - started)
+    ratios = {}
     for name, times in spent.items():
-        ratio = statistics.median(eager / own for eager, own in zip(spent["torch f32"], times, strict=True))
-        apart = np.linalg.norm(vectors[name] - vectors["torch f32"], axis=1).max()
-        print(f"  {name:14} {BATCH / statistics.median(times):7.0f} images/s {ratio:6.2f}x {apart:10.1e}")
+        ratios[name] = statistics.median(eager / own for eager, own in zip(spent[TORCH], times, strict=True))
+        apart = np.linalg.norm(vectors[name] - vectors[TORCH], axis=1).max()
+        speed = f"{BATCH / statistics.median(times):7.0f} images/s {ratios[name]:6.2f}x {apart:10.1e}"
+        print(f"  {name:14} {speed}  {candidates[name].said}".rstrip())
+    return ratios
+
+
+def report(name: str, candidates: dict[str, Candidate], ratios: dict[str, float]) -> None:
+    single, fastest = AIMS[name]
+    print(f"  aimed at in float32: {single}x: {'reached' if ratios[FLOAT32] >= single else 'NOT reached'}")
+    allowed = [each for each, candidate in candidates.items() if each != TORCH and candidate.passed is not False]
+    best = max(allowed, key=lambda each: ratios[each])
+    reached = "reached" if ratios[best] >= fastest else "NOT reached"
+    unsure = ", if it decides as torch does (--pairs shows it)" if candidates[best].passed is None else ""
+    print(f"  aimed at in the fastest precision, {best}: {fastest}x: {reached}{unsure}")
 
 
 def starts(folder: Path, cache: Path) -> None:
@@ -95,19 +153,30 @@ def starts(folder: Path, cache: Path) -> None:
 
 
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
-    threads = int(sys.argv[2]) if len(sys.argv) > 2 else usable_processors()
-    torch.set_num_threads(threads)
-    print(f"{threads} threads on {usable_processors()} processors, batches of {BATCH}")
+    options = read_options()
+    torch.set_num_threads(options.threads)
+    print(f"{options.threads} threads on {usable_processors()} processors, batches of {BATCH}")
+    given = {each.partition("@")[0]: each for each in options.model}
     with tempfile.TemporaryDirectory() as temporary:
         for name, size in NETWORKS.items():
             folder = Path(temporary) / name
-            runtimes = make_runtimes(name, size, folder, threads)
-            height, width = size or create_encoder(f"{name}@random").input_spec.size
+            candidates = make_candidates(given.get(name, f"{name}@random"), size, folder, options)
+            height, width = candidates[FLOAT32].runtime.manifest.size
             print(f"{name}, {height}x{width}")
-            compare(runtimes, (height, width), seconds)
+            report(name, candidates, compare(candidates, (height, width), options.seconds))
         print("starting")
         starts(Path(temporary) / "mobilefacenet", Path(temporary) / "cache")
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seconds", type=float, nargs="?", default=30.0)
+    parser.add_argument("threads", type=int, nargs="?", default=usable_processors())
+    parser.add_argument("--model", action="append", default=[])
+    parser.add_argument("--pairs", type=Path)
+    parser.add_argument("--root", type=Path)
+    parser.add_argument("--calibrate", type=Path)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -113,12 +113,12 @@ def write(folder: Path, suffix: str, scorer: PairScorer, codes: np.ndarray) -> N
     target = folder / f"scores{suffix}"
     with (
         open_pair_stream(folder / f"pairs{suffix}", None) as (stream, base),
-        table_writer(target, suffix, stream.types, target) as writer,
+        table_writer(target, suffix) as writer,
     ):
         sink, begun = TableSink(writer, Failures([], base), labelled=True), 0
-        for frame in stream.blocks():
-            sink.take(frame, judge(scorer.scores(codes[begun : begun + len(frame)]), RULE))
-            begun += len(frame)
+        for block in stream.blocks():
+            sink.take(block.table, judge(scorer.scores(codes[begun : begun + len(block)]), RULE))
+            begun += len(block)
 
 
 def memory() -> dict[str, float]:

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from siamese.full_disk import is_full
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any exception it is removed.
 
-    The suffix is kept, so writers that choose a format by suffix work. Parent folders are created.
+    The suffix is kept, so writers that choose a format by suffix work. Parent folders are created. An `OSError` that
+    names the temporary file, or of a disk without room none, names `path` instead.
 
     Example:
         >>> with atomic_path(Path("scores.csv")) as temporary:  # doctest: +SKIP
@@ -26,6 +29,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(ordinary)  # some writers (safetensors) make their files private
         temporary.replace(path)
+    except OSError as error:
+        if error.filename == str(temporary) or (error.filename is None and is_full(error)):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -35,6 +35,9 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Decoded images and weights that tests keep stay out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIAMESE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        # Each fresh model of a test would be exported at first use, which takes seconds: tests that are about it say
+        # so, as a user's environment does.
+        patch.setenv("SIAMESE_RUNTIME", "torch")
         yield
 
 

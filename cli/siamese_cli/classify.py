@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from siamese_cli.options import Align, Device, FaceOption, IdentityDepth, Json, Quiet, Seed
+from siamese_cli.arrow_alone import leave_pandas_out
+from siamese_cli.options import Align, Device, FaceOption, IdentityDepth, Json, Precision, Quiet, Runtime, Seed
 from siamese_cli.output import count, emit, percent, table, talking
 
 if TYPE_CHECKING:
     from siamese.inference.classify import Classification
+    from siamese.inference.submission_form import SubmissionForm
 
 # Rows that people are shown on the screen.
 _SHOWN = 20
@@ -38,6 +40,8 @@ def classify(
     identity_depth: IdentityDepth = 1,
     align: Align = "auto",
     face: FaceOption = "auto",
+    runtime: Runtime = "auto",
+    precision: Precision = "f32",
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -58,25 +62,33 @@ def classify(
             raise OptionError("--model: name a model folder with an identity head, as `siamese train -o` writes it")
         if submission is not None and output is None:
             raise OptionError("--submission: needs a file to write, -o FILE.csv")
-        from siamese.inference import classify as classifying
+        leave_pandas_out()
+        from siamese.inference import classify_output
+        from siamese.inference.classify import classify as classify_images
         from siamese.inference.output_file import check_output
-        from siamese.inference.submission_form import parse_submission
         from siamese.inference.verifier import Verifier
 
-        form = None if submission is None else parse_submission(submission, "identity")
+        form = None if submission is None else _form(submission)
         if output is not None:
             check_output(output, submission=form is not None, inputs=[*data, *_sample(submission)])
         shown = top if top is not None else _TOP if form is None else form.places
-        verifier = Verifier.load(model, device=device, runtime="torch", align=align, face=face)  # type: ignore[arg-type]
-        result = classifying.classify(verifier, data, top=shown, identity_depth=identity_depth, form=form)
+        loading: dict[str, Any] = {"runtime": runtime, "precision": precision, "align": align, "face": face}
+        verifier = Verifier.load(model, device=device, **loading)
+        result = classify_images(verifier, data, top=shown, identity_depth=identity_depth, form=form)
         if output is not None and form is not None:
-            classifying.write_submission(result, output, form)
+            classify_output.write_submission(result, output, form)
         elif output is not None:
-            classifying.write_classification(result, output)
+            classify_output.write_classification(result, output)
     seconds = time.perf_counter() - started
     where = None if output is None else str(output)
     facts = {"output": where, "model": model, "device": verifier.device, "seconds": seconds}
     emit(_as_json(result, facts), _as_text(result, facts), as_json=json)
+
+
+def _form(submission: str) -> "SubmissionForm":
+    from siamese.inference.submission_form import parse_submission
+
+    return parse_submission(submission, "identity")
 
 
 def _sample(submission: str | None) -> list[Path]:
@@ -87,9 +99,7 @@ def _as_json(result: "Classification", facts: dict[str, Any]) -> dict[str, Any]:
     keys = ("images", "failed", "identities", "judged", "unknown", "top1", "top5")
     found = {key: getattr(result, key) for key in keys}
     if facts["output"] is None:
-        rows = result.table.to_dict("records")
-        # NaN, of what is missing, is no JSON, and neither is it text.
-        found["results"] = [{key: None if value != value else value for key, value in row.items()} for row in rows]
+        found["results"] = result.table.to_pylist()
     return {**found, **facts}
 
 
@@ -109,11 +119,12 @@ def _as_text(result: "Classification", facts: dict[str, Any]) -> str:
 
 
 def _shown(result: "Classification") -> str:
-    first = result.table.head(_SHOWN)
-    cells = zip(first["path"], first["status"], first["identity"], first["probability"], strict=True)
+    first = result.table.slice(0, _SHOWN).to_pylist()
     rows = [
-        (path, str(identity), f"{probability:.3f}") if status == "ok" else (path, status, "")
-        for path, status, identity, probability in cells
+        (row["path"], row["identity"], f"{row['probability']:.3f}")
+        if row["status"] == "ok"
+        else (row["path"], row["status"], "")
+        for row in first
     ]
     text = table(("image", "identity", "probability"), rows)
     rest = result.images - len(first)

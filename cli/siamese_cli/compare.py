@@ -28,7 +28,8 @@ from siamese_cli.output import emit, percent, talking
 
 if TYPE_CHECKING:
     from siamese.images.loader import Outcome
-    from siamese.inference.verifier import Comparison, Verifier
+    from siamese.inference.comparison import Comparison
+    from siamese.inference.verifier import Verifier
 
 
 def compare(
@@ -66,18 +67,18 @@ def compare(
     started = time.perf_counter()
     with talking(quiet=quiet):
         from siamese.errors import OptionError
-        from siamese.images.decode import open_image
+        from siamese.images.decode import check_image
 
         if model is None:
             raise OptionError("--model: name a model folder, as `siamese train -o` writes it, or an encoder")
         pictures = _Pictures((left, right), save, explain)
         pictures.check()
         for path in (left, right):  # before the seconds that a model takes to load
-            open_image(path).close()
+            check_image(path)
         from siamese.inference.verifier import Verifier
 
         loading = {"device": device, "runtime": runtime, "precision": precision, "align": align, "face": face}
-        verifier = Verifier.load(model, **loading)  # type: ignore[arg-type]
+        verifier = Verifier.load(model, **loading, brief=True)  # type: ignore[arg-type]
         result = verifier.compare(left, right, far=far, at=at, threshold=threshold, abstain=abstain, prior=prior)
         said = [*_answer(result), *word_faces((left, right), result.outcomes, face)]
         pictures.draw(verifier, result, [*said, f"model: {model}"])
@@ -108,17 +109,15 @@ class _Pictures:
         if self.save is None and self.explain is None:
             return
         from siamese.inference.comparison_picture import draw_comparison
-        from siamese.inference.crops import load_crops
         from siamese.inference.picture_file import write_picture
 
-        crops, _ = load_crops(verifier, *self.images)
         if self.save is not None:
-            write_picture(self.save, draw_comparison(crops, self.images, result.same, lines))
+            write_picture(self.save, draw_comparison(result.crops, self.images, result.same, lines))
         if self.explain is not None:
             from siamese.inference.explain import explain_crops
             from siamese.inference.explanation_picture import draw_explanation
 
-            explanation = explain_crops(verifier, crops)
+            explanation = explain_crops(verifier, result.crops)
             write_picture(self.explain, draw_explanation(explanation, self.images, lines[:1]))
 
     @property

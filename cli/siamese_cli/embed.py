@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from siamese_cli.arrow_alone import leave_pandas_out
 from siamese_cli.options import (
     Align,
     Device,
@@ -90,6 +91,7 @@ def _locally(
     options: dict[str, Any],
     _workers: int | None,
 ) -> "tuple[EmbedResult, str]":
+    leave_pandas_out()
     from siamese.inference.embed import check_destination, embed_data
     from siamese.inference.verifier import Verifier
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from siamese.inference.export import ExportResult
     from siamese.inference.export_parity import Parity
 
+RUNTIME_NAMES = {"torch": "torch", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 _NAMES = {"f32": "float32", "bf16": "bfloat16", "int8": "int8"}
 
 
@@ -38,6 +39,7 @@ def export(
     align: Align = "auto",
     face: FaceOption = "auto",
     seed: Seed = 0,
+    timing: Annotated[bool, typer.Option("--timing/--no-timing", help="Measure how fast both are here.")] = True,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -46,7 +48,8 @@ def export(
 
     The check embeds the same images by both, and compares embeddings, similarities and decisions. Decisions that flip
     beyond 1 in 5,000 (with --int8 beyond --tolerance) are an error, and nothing is written. Everything is computed on
-    the CPU, whatever --device; --seed is that of NAME@random.
+    the CPU, whatever --device; --seed is that of NAME@random. At the end torch and the export are timed for a few
+    seconds; what --runtime auto takes from then on follows from it.
 
     Example: siamese export model/ --format openvino
     """
@@ -68,6 +71,7 @@ def export(
             align=align,  # type: ignore[arg-type]
             face=face,  # type: ignore[arg-type]
             seed=seed,
+            timing=timing,
         )
         result = export_model(job)
     seconds = time.perf_counter() - started
@@ -81,6 +85,7 @@ def export(
         "pair_head": result.manifest.pair_head,
         "precisions": result.manifest.precisions,
         "parity": [each.plain() for each in result.parity],
+        "images_per_second": None if result.times is None else result.times.images_per_second,
         "model": model,
         "seconds": seconds,
     }
@@ -103,7 +108,28 @@ def _as_text(result: "ExportResult", seconds: float) -> str:
     lines += [
         f"{_NAMES[each.precision]}: not used unless asked for, {each.reason}" for each in parity if not each.passed
     ]
+    if result.times is not None:
+        lines.append(_speeds(result))
     return "\n".join(lines)
+
+
+def _speeds(result: "ExportResult") -> str:
+    """Images per second of each runtime, and which of them is run where nothing else is asked for."""
+    from siamese.inference.runtime_timing import TORCH, torch_is_faster
+
+    times, export = result.times, f"openvino {result.parity[0].precision}"
+    if times is None:
+        return ""
+    speeds = ", ".join(f"{_runtime_name(label)} {speed:.0f}" for label, speed in times.images_per_second.items())
+    said = f"images/s here, {times.batch} at a time: {speeds}"
+    if export not in times.images_per_second:
+        return said
+    return f"{said}; --runtime auto takes {_runtime_name(TORCH if torch_is_faster(times, export) else export)}"
+
+
+def _runtime_name(label: str) -> str:
+    runtime, precision = label.split()
+    return f"{RUNTIME_NAMES[runtime]} {_NAMES[precision]}"
 
 
 def _rows(parity: "tuple[Parity, ...]") -> list[tuple[str, ...]]:
@@ -115,6 +141,9 @@ def _rows(parity: "tuple[Parity, ...]") -> list[tuple[str, ...]]:
     if parity[0].flipped is not None:
         rows.append(("decisions flipped", *(f"{each.flipped:,}" for each in parity)))
         rows.append(("  allowed", *(f"{each.allowed:,}" for each in parity)))
+    if parity[0].top1_changed is not None:
+        rows.append(("probability of an identity, largest", *(f"{each.probability_max:.1e}" for each in parity)))
+        rows.append(("identities of images changed", *(f"{each.top1_changed:,}" for each in parity)))
     for far, (before, _) in parity[0].tar.items():
         changes = (f"{100 * (after - before):+.2f}" for each in parity for before, after in [each.tar[far]])
         rows.append((f"TAR at FAR {far}, {percent(before)}", *changes))

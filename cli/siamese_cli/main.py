@@ -1,57 +1,62 @@
 """The program: its commands, and how failures end."""
 
+import gc
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from siamese.device import keep_freed_memory
 from siamese.errors import SiameseError
-from siamese_cli.align import align
-from siamese_cli.audit import audit
-from siamese_cli.classify import classify
-from siamese_cli.compare import compare
-from siamese_cli.convert import convert
-from siamese_cli.demo import demo
-from siamese_cli.embed import embed
-from siamese_cli.evaluate import evaluate
-from siamese_cli.export import export
-from siamese_cli.make_pairs import make_pairs
-from siamese_cli.models import models
-from siamese_cli.train import train
-from siamese_cli.verify import verify
 
 # Typer used click's exceptions, and brings its own since it carries click inside; this is the right one in both.
 USAGE_ERROR: Any = typer.BadParameter.__base__
 
 DONE, INTERNAL, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
+# In the order of `--help`. The command `make-pairs` is the function `make_pairs` of the module `make_pairs`.
+COMMANDS = (
+    *("demo", "align", "audit", "make-pairs", "convert", "train", "evaluate"),
+    *("compare", "verify", "embed", "classify", "export", "models", "doctor"),
+)
+PLAIN: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported when it is asked for: who runs one does not wait for the others."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        function = name.replace("-", "_")
+        alone = typer.Typer(**PLAIN)
+        alone.command(name)(getattr(import_module(f"siamese_cli.{function}"), function))
+        return get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings | {"commands": _Commands()})
+
+
 app = typer.Typer(
     name="siamese",
+    cls=_Group,
     help="Learn, decide and measure: same or different? Verification by transfer learning.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    **PLAIN,
 )
-for command in (
-    demo,
-    align,
-    audit,
-    make_pairs,
-    convert,
-    train,
-    evaluate,
-    compare,
-    verify,
-    embed,
-    classify,
-    export,
-    models,
-):
-    app.command()(command)
 
 
 def _version(value: bool) -> None:
@@ -88,8 +93,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("out of memory; use smaller batches, images or inputs", INTERNAL)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", MISTAKE)
+        from siamese.full_disk import word_os_error
+
+        return _fail(word_os_error(error), MISTAKE)
     except Exception as error:
         if os.environ.get("SIAMESE_DEBUG"):
             traceback.print_exc()
@@ -103,7 +109,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> None:
     """Entry point of `siamese`."""
     keep_freed_memory()
-    sys.exit(run())
+    momentary = sys.argv[1:2] == ["compare"]
+    if momentary:  # over before garbage could gather: to look for it while modules are imported is for nothing
+        gc.disable()
+    code = run()
+    if momentary:  # what is left ends with the process: to go through all of it once more, likewise
+        gc.freeze()
+    sys.exit(code)
 
 
 def _fail(message: str, code: int) -> int:

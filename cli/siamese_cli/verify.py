@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from siamese_cli.arrow_alone import leave_pandas_out
 from siamese_cli.decision_text import word_fit
 from siamese_cli.options import (
     Abstain,
@@ -30,7 +31,7 @@ from siamese_cli.options import (
 from siamese_cli.output import count, emit, percent, table, talking
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
     from siamese.inference.submission_form import SubmissionForm
     from siamese.inference.verification import Verification
@@ -91,6 +92,7 @@ def verify(
 
         if model is None:
             raise OptionError("--model: name a model folder, as `siamese train -o` writes it, or an encoder")
+        leave_pandas_out()
         form = _form(submission, answer, output)
         from siamese.inference import verify as verifying
         from siamese.inference.verifier import Verifier
@@ -139,9 +141,13 @@ def _as_json(result: "Verification", facts: dict[str, Any]) -> dict[str, Any]:
         "prior": rule.prior,
     }
     if (rows := result.rows) is not None:
-        # What is missing is no JSON, and neither is it text.
-        found["results"] = rows.astype(object).where(rows.notna(), None).to_dict("records")
+        found["results"] = [{name: _in_json(value) for name, value in row.items()} for row in rows.to_pylist()]
     return {**found, **facts}
+
+
+def _in_json(value: Any) -> Any:
+    """A cell as JSON has it; times and what else it has no form for as text."""
+    return value if value is None or isinstance(value, str | int | float | list | dict) else str(value)
 
 
 def _as_text(result: "Verification", form: "SubmissionForm | None", facts: dict[str, Any]) -> str:
@@ -184,16 +190,27 @@ def _word_submission(result: "Verification", form: "SubmissionForm") -> str:
     return f"submission: {kind} in column {column}; --answer label writes same or different instead"
 
 
-def _shown(result: "Verification", first: "pd.DataFrame") -> str:
-    names = ["left", "right", "similarity", *(["probability"] if "probability" in first.columns else [])]
-    words = first["same_predicted"].map({True: "same", False: "different"}).astype(object)
-    words = words.where(words.notna(), "unsure" if result.rule.abstain is not None else "")
-    words = words.where((first["status"] == "scored").to_numpy(), "failed")
-    cells = [[value if isinstance(value, str) else _number(value) for value in first[name]] for name in names]
+def _shown(result: "Verification", first: "pa.Table") -> str:
+    names = ["left", "right", "similarity", *(["probability"] if "probability" in first.column_names else [])]
+    unsure = "unsure" if result.rule.abstain is not None else ""
+    words = [
+        _word_answer(row["same_predicted"], unsure) if row["status"] == "scored" else "failed"
+        for row in first.select(["same_predicted", "status"]).to_pylist()
+    ]
+    cells = [
+        [value if isinstance(value, str) else _number(value) for value in first.column(name).to_pylist()]
+        for name in names
+    ]
     text = table((*names, ""), list(zip(*cells, words, strict=True)))
     rest = result.pairs - len(first)
     return f"{text}\nand {count(rest, 'more pair')}; -o FILE.csv writes them all" if rest else text
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}" if value == value else ""
+def _word_answer(same: bool | None, unsure: str) -> str:
+    if same is None:
+        return unsure
+    return "same" if same else "different"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

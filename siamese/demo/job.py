@@ -11,10 +11,11 @@ from siamese.config import make_train_config
 from siamese.demo.folder import write_identities
 from siamese.images.catalog import read_catalog
 from siamese.inference.baseline import BASELINE
+from siamese.inference.comparison import Comparison
 from siamese.inference.evaluate import evaluate
 from siamese.inference.evaluation import Evaluation, save_evaluation
 from siamese.inference.model_comparison import compare_models
-from siamese.inference.verifier import Comparison, Verifier
+from siamese.inference.verifier import Verifier
 from siamese.pairing.formats import read_pairs
 from siamese.pairing.make import MakePairs, make_pair_files
 from siamese.progress import log
@@ -114,9 +115,9 @@ def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, device: str = 
     training = train(config, model, force=True)
     test = pairs / "test.csv"
     torch.manual_seed(seed)  # the random weights that training started from
-    untouched = Verifier.load(ENCODER, device=device, input_size=INPUT_SIZE)
+    untouched = Verifier.load(ENCODER, device=device, runtime="torch", input_size=INPUT_SIZE)
     baseline = evaluate(untouched, test, root=faces)
-    verifier = Verifier.load(model, device=device)
+    verifier = Verifier.load(model, device=device, runtime="torch")
     trained = evaluate(verifier, test, root=faces)
     save_evaluation(trained, evaluation, {"model": str(model), "device": verifier.device})
     report = _report(

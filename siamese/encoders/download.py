@@ -1,6 +1,5 @@
 """Download one file: with a progress bar, whole or not at all."""
 
-import hashlib
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from siamese.atomic import atomic_path
+from siamese.encoders.checksum import sha256_of
 from siamese.errors import WeightsError
 from siamese.progress import progress
 
@@ -17,19 +17,6 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 # Seconds without a byte, not for the whole file: slow lines may take as long as they need.
 TIMEOUT = 30.0
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in lower-case hexadecimal.
-
-    Raises:
-        WeightsError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"weights {path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def download(url: str, path: Path, *, size: int, expected: str | None) -> str:

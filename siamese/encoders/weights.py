@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from siamese.atomic import write_text
 from siamese.cache_folder import cache_folder
-from siamese.encoders.download import download, sha256_of
+from siamese.encoders.checksum import sha256_of
 from siamese.errors import WeightsError
 from siamese.progress import log
 
@@ -129,6 +129,8 @@ def fetch(entry: WeightEntry) -> Path:
         if expected is not None and found != expected:
             raise _changed(entry, path, found, expected)
     else:
+        from siamese.encoders.download import download  # urllib, which reading a record does without
+
         found = download(entry.url, path, size=entry.bytes, expected=expected)
     if expected is None:
         _record(path, found)

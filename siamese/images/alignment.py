@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
+from pyarrow import csv
 
 from siamese.atomic import atomic_path
 from siamese.device import keep_freed_memory
 from siamese.errors import DataError, ImageError, OptionError
-from siamese.images.catalog import walk_images
 from siamese.images.decode import decode
 from siamese.images.faces import Face, FaceChoice, align_face, check_face_choice, check_template, choose_face
+from siamese.images.walk import walk_images
 from siamese.progress import log, progress
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from siamese.images.detector import FaceDetector
 
 REPORT = "align.csv"
@@ -61,7 +65,7 @@ class AlignJob:
     device: str = "cpu"
 
 
-def align_folder(job: AlignJob, *, workers: int | None = None) -> pd.DataFrame:
+def align_folder(job: AlignJob, *, workers: int | None = None) -> "pd.DataFrame":
     """Detect, choose, align and write every image below a folder.
 
     What an earlier, interrupted run finished is kept: rows of its report whose options agree, whose crop is there,
@@ -102,7 +106,9 @@ def align_folder(job: AlignJob, *, workers: int | None = None) -> pd.DataFrame:
     return frame
 
 
-def _write_report(report: Path, paths: list[str], rows: dict[str, dict[str, object]]) -> pd.DataFrame:
+def _write_report(report: Path, paths: list[str], rows: dict[str, dict[str, object]]) -> "pd.DataFrame":
+    import pandas as pd
+
     frame = pd.DataFrame([rows[path] for path in paths if path in rows], columns=COLUMNS).astype(TYPES)
     with atomic_path(report) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
@@ -222,6 +228,8 @@ def _finished(job: AlignJob, report: Path) -> dict[str, dict[str, object]]:
     """Rows of an earlier report that still hold: same options, same image, and the crop is where it says."""
     if not report.is_file():
         return {}
+    import pandas as pd
+
     numbers = [name for name in COLUMNS if TYPES[name] != "str"]
     try:
         frame = pd.read_csv(report, dtype=TYPES, keep_default_na=False, na_values={name: [""] for name in numbers})
@@ -251,9 +259,16 @@ def failed_alignments(root: Path) -> dict[str, str]:
     report = root / REPORT
     if not report.is_file():
         return {}
+    columns = ["path", "status", "detail"]
     try:
-        frame = pd.read_csv(report, usecols=["path", "status", "detail"], dtype=str)
-    except (ValueError, OSError):
+        table = csv.read_csv(
+            report,
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                include_columns=columns, column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except (pa.ArrowException, OSError):
         return {}  # some other file of that name
-    failed = frame[frame["status"] != "ok"]
-    return dict(zip(failed["path"], failed["detail"].fillna(""), strict=True))
+    failed = table.filter(pc.not_equal(table["status"], pa.scalar("ok", pa.string())))
+    return dict(zip(failed["path"].to_pylist(), failed["detail"].to_pylist(), strict=True))

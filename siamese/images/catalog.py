@@ -7,13 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from siamese.errors import DataError, unknown_name
-from siamese.images.layouts import LAYOUTS, celeba_list, recognise
+from siamese.images.layouts import LAYOUTS, SPLITS, SPLITS_SHOWN, celeba_list, describe_layout, recognise
 from siamese.images.manifest import read_manifest
 from siamese.images.walk import report_left_out, unreadable_images, walk_images
 from siamese.progress import log
 
 __all__ = ["LAYOUTS", "Catalog", "read_catalog", "report_left_out", "root_of", "walk_images"]
-_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Catalog:
         if "split" not in self.images.columns:
             return ()
         found = {str(name) for name in self.images["split"].dropna().unique()}
-        return (*(name for name in _SPLITS if name in found), *sorted(found - set(_SPLITS)))
+        return (*(name for name in SPLITS if name in found), *sorted(found - set(SPLITS)))
 
     def of_split(self, name: str) -> "Catalog":
         """Keep only the images of one split.
@@ -141,7 +140,7 @@ def _of_manifest(listing: Path) -> Catalog:
 
 def _of_folder(data: Path, identity_depth: int, check: bool) -> Catalog:
     found = recognise(data, sorted(walk_images(data)), identity_depth)
-    images = found.images
+    images = found.images.to_pandas()
     unreadable = tuple(unreadable_images(data, images["path"].tolist())) if check else ()
     if unreadable:
         images = images[~images["path"].isin([path for path, _ in unreadable])].reset_index(drop=True)
@@ -153,10 +152,5 @@ def _of_folder(data: Path, identity_depth: int, check: bool) -> Catalog:
 
 
 def _described(catalog: Catalog) -> str:
-    text = f"recognised as {catalog.layout}: {len(catalog.images):,} images of {catalog.identities:,} identities"
-    if catalog.splits:
-        counts = catalog.images["split"].value_counts()
-        text += f" ({', '.join(f'{name} {counts[name]:,}' for name in catalog.splits[:5])})"
-    if catalog.pair_files:
-        text += f"; pair files: {', '.join(path.name for path in catalog.pair_files)}"
-    return text
+    splits = {name: int((catalog.images["split"] == name).sum()) for name in catalog.splits[:SPLITS_SHOWN]}
+    return describe_layout(catalog.layout, len(catalog.images), catalog.identities, splits, catalog.pair_files)

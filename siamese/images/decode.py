@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from siamese.errors import ImageError
 from siamese.images.heif import ADVICE, HEAD, add_heic_reader, kind_of_container
-from siamese.images.opencv_decode import decode_by_opencv
+from siamese.images.opencv_decode import decode_by_opencv, examine
 
 # Only formats that Pillow decodes by itself: PostScript, for one, would start another program on the user's file.
 # A phone's multi-picture file (MPO) opens as JPEG. HEIC joins them once its reader is there.
@@ -47,6 +47,16 @@ def probe(path: Path) -> str | None:
         return str(error)
 
 
+def check_image(path: Path) -> None:
+    """Refuse what cannot be an image, by its size, header and structure; no pixel is decoded.
+
+    Raises:
+        ImageError: as in `decode`.
+    """
+    if examine(read_file(path), MAX_PIXELS) is None:  # else Pillow, which takes longest to get ready, is not needed
+        open_image(path).close()
+
+
 def decode(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode an image to RGB, upright.
 
@@ -73,14 +83,32 @@ def decode(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.
     if pixels is not None:
         return pixels
     with _open(data, where, max_pixels) as image:
-        try:
-            image.load()
-            if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
-                kind = "floating-point" if image.mode == "F" else "32-bit or signed"
-                raise ImageError(f"{where}: {kind} pixels have no fixed range; expected 8 or 16 bits")
-            return _to_rgb(_upright(image))
-        except DAMAGE as error:
-            raise _damaged(where, error) from error
+        return decode_image(image, where, max_pixels=max_pixels)
+
+
+def decode_image(image: Image.Image, where: str, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The pixels of an image that Pillow has opened or made, as `decode` gives those of a file.
+
+    Args:
+        image: of any mode; it is read if it was not yet, and stays open.
+        where: how messages call it.
+        max_pixels: refuse larger images.
+
+    Returns:
+        Shape (H, W, 3), uint8.
+
+    Raises:
+        ImageError: damaged, too large, of no size, or pixels without a fixed range.
+    """
+    _check_size(image, where, max_pixels)
+    try:
+        image.load()
+        if image.mode == "F" or (image.mode == "I" and image.format in ("TIFF", None)):
+            kind = "floating-point" if image.mode == "F" else "32-bit or signed"
+            raise ImageError(f"{where}: {kind} pixels have no fixed range; expected 8 or 16 bits")
+        return _to_rgb(_upright(image))
+    except DAMAGE as error:
+        raise _damaged(where, error) from error
 
 
 def read_file(path: Path) -> bytes:
@@ -125,12 +153,21 @@ def _open(source: Path | bytes, where: str, max_pixels: int) -> Image.Image:
         if isinstance(error, OSError) and error.errno is not None:  # the system's word, not Pillow's on the content
             raise _unread(where, error) from error
         raise _damaged(where, error) from error
-    width, height = image.size
-    if width * height > max_pixels:
+    try:
+        _check_size(image, where, max_pixels)
+    except ImageError:
         image.close()
+        raise
+    return image
+
+
+def _check_size(image: Image.Image, where: str, max_pixels: int) -> None:
+    width, height = image.size
+    if not width * height:
+        raise ImageError(f"{where}: {width} x {height} pixels; expected an image of some size")
+    if width * height > max_pixels:
         message = f"{where}: {width} x {height} pixels, more than {max_pixels:,}; reduce the image first"
         raise ImageError(message)
-    return image
 
 
 def _recognise(source: Path | bytes, where: str) -> Image.Image:

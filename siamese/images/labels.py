@@ -56,7 +56,7 @@ def parse_labels(text: str, where: str, names: Names) -> pd.DataFrame | None:
     lines = _below_header(lines[lines != ""], names)
     if lines.empty:
         raise DataError(f"{where}: has no lines of PATH LABEL")
-    rows = pa.array(lines, pa.string())
+    rows = pa.array(lines.tolist(), pa.string())
     fields = _fields(rows, lines.iloc[0])
     path, identity = (compute.struct_field(fields, name) for name in ("path", "identity"))
     if compute.all(compute.match_substring_regex(rows, _TWO_IMAGES)).as_py() or _all(path, _TWO_IMAGES):

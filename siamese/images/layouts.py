@@ -2,27 +2,30 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
+from pyarrow import compute
 
 from siamese.errors import DataError
 from siamese.images.decode import SUFFIXES
-from siamese.images.labels import TEXT
-from siamese.images.levels import first_folders, hint_depth, identity_levels, named_fields
-from siamese.images.manifest import one_identity_each, parent_of, read_labels
+from siamese.images.levels import first_folders, hint_depth, identity_levels, named_fields, parent_of
+from siamese.pairing.arrow_columns import equals, text
 from siamese.progress import log
 
 LAYOUTS = (
     *("identity folders", "LFW", "train/val folders", "classification_data course layout"),
     *("cls_data course layout", "labels.txt", "manifest", "CelebA identity list"),
 )
+SPLITS = ("train", "val", "test")
+# A manifest may name any number of them.
+SPLITS_SHOWN = 5
 # The folder of images by identity, and the folder of images to verify beside it.
 _COURSES = {"classification_data": "verification_data", "cls_data": "ver_data"}
 _SPLIT = re.compile(r"(train|val|valid|validation|dev|test|eval)(?:_data)?", re.IGNORECASE)
-_LABELS = "labels.txt"
+LABELS = "labels.txt"
 _CELEBA_LISTS = ("identity_CelebA.txt", "identity_CelebA.csv")
 _LFW_PAIRS = ("pairs.txt", "pairsDevTrain.txt", "pairsDevTest.txt")
 # Lists that lie beside a course's images and hold no pairs.
@@ -35,13 +38,39 @@ class Layout:
 
     Attributes:
         layout: one of `LAYOUTS`.
-        images: columns `path` and `identity`, then `split` and `folder` where there are such; sorted by path.
+        images: text columns `path` and `identity`, then `split` and `folder` where there are such; sorted by path.
         pair_files: pair lists that belong to the layout.
     """
 
     layout: str
-    images: pd.DataFrame
+    images: pa.Table
     pair_files: tuple[Path, ...] = ()
+
+    def described(self) -> str:
+        """The layout and what there is of it, as `describe_layout` says it."""
+        column = self.images["split"].to_pylist() if "split" in self.images.column_names else []
+        splits = {name: column.count(name) for name in SPLITS if name in column}
+        identities = compute.count_distinct(self.images["identity"]).as_py()
+        return describe_layout(self.layout, self.images.num_rows, identities, splits, self.pair_files)
+
+
+def describe_layout(
+    layout: str, images: int, identities: int, splits: Mapping[str, int], pair_files: Iterable[Path]
+) -> str:
+    """What was recognised, in a line for people.
+
+    Args:
+        layout: one of `LAYOUTS`.
+        images: how many there are.
+        identities: how many there are.
+        splits: images of each split, in the order to say them; the first `SPLITS_SHOWN` are.
+        pair_files: pair lists that belong to the layout.
+    """
+    words = f"recognised as {layout}: {images:,} images of {identities:,} identities"
+    if splits:
+        words += f" ({', '.join(f'{name} {number:,}' for name, number in list(splits.items())[:SPLITS_SHOWN])})"
+    names = ", ".join(path.name for path in pair_files)
+    return f"{words}; pair files: {names}" if names else words
 
 
 def recognise(data: Path, paths: Sequence[str], identity_depth: int) -> Layout:
@@ -57,7 +86,7 @@ def recognise(data: Path, paths: Sequence[str], identity_depth: int) -> Layout:
     """
     if not paths:
         raise DataError(f"{data}: no images below it; expected identity folders with {', '.join(sorted(SUFFIXES))}")
-    images = pd.Series(paths, dtype=TEXT)
+    images = pa.array(paths, pa.string())
     found = _course(data, images, identity_depth) or _split_folders(data, images, identity_depth)
     return found or _labelled_folder(data, images) or _identity_folders(data, images, identity_depth)
 
@@ -68,35 +97,36 @@ def celeba_list(data: Path) -> Path | None:
     return next((place for place in places if _is_file(place)), None)
 
 
-def _course(data: Path, images: "pd.Series[str]", depth: int) -> Layout | None:
+def _course(data: Path, images: pa.Array, depth: int) -> Layout | None:
     """Splits in a folder of a known name, with a folder of images to verify and lists of pairs beside it."""
     for container, verification in _COURSES.items():
         if data.resolve().name == container:
             inside, prefix, holder = images, "", parent_of(data)
         else:
-            inside, prefix, holder = images[images.str.startswith(f"{container}/")], f"{container}/", data
+            inside, prefix, holder = _below(images, f"{container}/"), f"{container}/", data
         table = _by_split(data, prefix, inside, depth)
         if table is None:
             continue
-        outside = images.drop(inside.index)
-        to_verify = outside.str.startswith(f"{verification}/")
-        if to_verify.any():
-            log.info(
-                "%s: %d images are for the pair lists; their identities are not known", verification, to_verify.sum()
-            )
-        if not to_verify.all():
-            log.warning("%s: %d images outside %s left out", data, (~to_verify).sum(), container)
+        to_verify = 0 if not prefix else len(_below(images, f"{verification}/"))
+        if to_verify:
+            log.info("%s: %d images are for the pair lists; their identities are not known", verification, to_verify)
+        if outside := len(images) - len(inside) - to_verify:
+            log.warning("%s: %d images outside %s left out", data, outside, container)
         pair_files = _lists(holder) + _lists(holder / verification)
         return Layout(f"{container} course layout", table, pair_files)
     return None
 
 
-def _split_folders(data: Path, images: "pd.Series[str]", depth: int) -> Layout | None:
+def _below(images: pa.Array, prefix: str) -> pa.Array:
+    return images.filter(compute.starts_with(images, prefix))
+
+
+def _split_folders(data: Path, images: pa.Array, depth: int) -> Layout | None:
     table = _by_split(data, "", images, depth)
     return None if table is None else Layout("train/val folders", table)
 
 
-def _by_split(data: Path, prefix: str, images: "pd.Series[str]", depth: int) -> pd.DataFrame | None:
+def _by_split(data: Path, prefix: str, images: pa.Array, depth: int) -> pa.Table | None:
     """The images of split folders; None where the folders that hold images are not all splits, or hold no identities.
 
     Args:
@@ -105,42 +135,61 @@ def _by_split(data: Path, prefix: str, images: "pd.Series[str]", depth: int) -> 
         images: the paths below `prefix`.
         depth: levels of folders that name an identity, below the split.
     """
-    inside = images.str.slice(len(prefix))
+    inside = compute.utf8_slice_codeunits(images, len(prefix))
     splits = _splits_of(first_folders(inside))
     if not splits:
         return None
-    parts = named_fields(inside, r"(?s)^(?P<top>[^/]+)/(?P<below>.*)$").dropna()
-    labelled = [folder for folder in splits if _is_file(data / prefix / folder / _LABELS)]
-    nested = parts["below"].str.contains("/", regex=False)
-    if not labelled and not (nested.groupby(parts["top"]).mean() > 0.5).any():
+    parts = pa.table({"path": images, **named_fields(inside, r"(?s)^(?P<top>[^/]+)/(?P<below>.*)$")})
+    parts = parts.filter(compute.is_valid(parts["top"]))
+    labelled = [folder for folder in splits if _is_file(data / prefix / folder / LABELS)]
+    if not labelled and not _holds_folders(parts):
         return None  # two people, say, of whom one is called test
     tables, unknown = [], []
     for folder, split in splits.items():
-        below = parts["below"][parts["top"] == folder]
-        where = f"{prefix}{folder}/"
-        table = _labelled(data, where, images[below.index]) if folder in labelled else None
-        if table is None and not labelled:
-            table = identity_levels(where + below, below, depth)
-        if table is None or table.empty:
-            unknown.append((folder, len(below)))
+        own = parts.filter(equals(parts["top"], folder))
+        table = _of_split(data, f"{prefix}{folder}/", own, depth, labelled=folder in labelled if labelled else None)
+        if table is None or not table.num_rows:
+            unknown.append((folder, own.num_rows))
             continue
-        tables.append(table.assign(split=split))
+        tables.append(table.append_column("split", pa.array([split] * table.num_rows, pa.string())))
     if not tables:
         raise _no_identities(data / prefix, len(images), depth, labelled)
     for folder, number in unknown:
         log.warning("%s: %d images whose identity is not known left out", data / prefix / folder, number)
-    table = pd.concat(tables)
-    loose = len(images) - len(table) - sum(number for _, number in unknown)
+    table = pa.concat_tables(tables)
+    loose = len(images) - table.num_rows - sum(number for _, number in unknown)
     if loose and not labelled:
         log.warning("%s: %d images outside an identity folder left out", data / prefix, loose)
     if not labelled:
-        hint_depth(data / prefix, parts["below"][table.index], depth)
+        hint_depth(data / prefix, table["below"], depth)
     return _finished(table)
+
+
+def _holds_folders(parts: pa.Table) -> bool:
+    """Whether most images of some folder at the top lie in a folder below it."""
+    nested = compute.cast(compute.match_substring(parts["below"], "/"), pa.float64())
+    shares = pa.table({"top": parts["top"], "nested": nested}).group_by("top").aggregate([("nested", "mean")])
+    return bool(compute.max(shares["nested_mean"]).as_py() > 0.5)
+
+
+def _of_split(data: Path, prefix: str, parts: pa.Table, depth: int, *, labelled: bool | None) -> pa.Table | None:
+    """The images of one split folder with their identities; None where these are not known.
+
+    Args:
+        data: the root of the paths.
+        prefix: of the split folder.
+        parts: columns `path` and `below` of its images.
+        depth: levels of folders that name an identity.
+        labelled: whether it has a list of labels; None where no split has one, and folders name the identities.
+    """
+    if labelled is None:
+        return identity_levels(parts["path"].combine_chunks(), parts["below"].combine_chunks(), depth)
+    return _labelled(data, prefix, parts["path"].combine_chunks()) if labelled else None
 
 
 def _no_identities(where: Path, number: int, depth: int, labelled: list[str]) -> DataError:
     if labelled:
-        return DataError(f"{where / labelled[0] / _LABELS}: holds no labels; expected lines of PATH LABEL")
+        return DataError(f"{where / labelled[0] / LABELS}: holds no labels; expected lines of PATH LABEL")
     return DataError(
         f"{where}: {number} images but no folders {depth} levels deep below its split folders; "
         "--identity-depth counts from the split"
@@ -160,55 +209,36 @@ def _splits_of(folders: Iterable[str]) -> dict[str, str]:
     return {folder: names.get(stem, "val") for folder, stem in stems.items()}
 
 
-def _labelled_folder(data: Path, images: "pd.Series[str]") -> Layout | None:
+def _labelled_folder(data: Path, images: pa.Array) -> Layout | None:
     """Images in one folder, and their labels in `labels.txt`."""
-    if not images.str.fullmatch(r"(?s)(?:images/)?[^/]+").all() or not _is_file(data / _LABELS):
+    alone = compute.match_substring_regex(images, r"(?s)^(?:images/)?[^/]+$")
+    if not compute.all(alone).as_py() or not _is_file(data / LABELS):
         return None
     table = _labelled(data, "", images)
     if table is None:
-        raise DataError(f"{data / _LABELS}: holds no labels; expected lines of PATH LABEL")
+        raise DataError(f"{data / LABELS}: holds no labels; expected lines of PATH LABEL")
     return Layout("labels.txt", _finished(table))
 
 
-def _labelled(data: Path, prefix: str, images: "pd.Series[str]") -> pd.DataFrame | None:
-    """The images below `prefix` and the identities that its `labels.txt` gives them; None where it gives none."""
-    where = data / prefix / _LABELS
-    labels = read_labels(where)
-    if labels is None:
-        return None
-    given = labels["path"].str.removeprefix("./")
-    resolved = pd.Series(pd.NA, index=labels.index, dtype=object)
-    # A name alone is of images/; other paths start at the folder of the list, or at the one above it.
-    for start in (f"{prefix}images/", prefix, prefix.rpartition("/")[0].rpartition("/")[0] + "/"):
-        candidates = start.lstrip("/") + given
-        resolved = resolved.where(resolved.notna() | ~candidates.isin(images), candidates)
-    lost = resolved.isna()
-    if lost.all():
-        first = labels["path"].iloc[0]
-        raise DataError(f"{where}: none of its {len(labels)} paths is an image beside it; the first is {first!r}")
-    if lost.any():
-        first = labels["path"][lost].iloc[0]
-        log.warning("%s: %d paths name no image, the first is %r", where, int(lost.sum()), first)
-    table = labels.assign(path=resolved)[~lost].astype(TEXT)
-    table = one_identity_each(table, str(where), "line")
-    if len(table) < len(images):
-        log.warning("%s: %d images have no label, left out", where.parent, len(images) - len(table))
-    return table
+def _labelled(data: Path, prefix: str, images: pa.Array) -> pa.Table | None:
+    from siamese.images.labelled import labelled_images  # pandas, which folders alone do without
+
+    return labelled_images(data, prefix, images)
 
 
-def _identity_folders(data: Path, images: "pd.Series[str]", depth: int) -> Layout:
+def _identity_folders(data: Path, images: pa.Array, depth: int) -> Layout:
     table = identity_levels(images, images, depth)
-    if table.empty:
+    if not table.num_rows:
         kind = "identity folders" if depth == 1 else f"folders {depth} levels deep"
         raise DataError(f"{data}: {len(images)} images but no {kind}; expected {data}/IDENTITY/image.jpg")
-    if len(table) < len(images):
-        log.warning("%s: %d images outside an identity folder left out", data, len(images) - len(table))
-    hint_depth(data, table["path"], depth)
-    if table["identity"].unique().tolist() == ["images"]:
+    if table.num_rows < len(images):
+        log.warning("%s: %d images outside an identity folder left out", data, len(images) - table.num_rows)
+    hint_depth(data, table["below"], depth)
+    if compute.all(equals(table["identity"], "images")).as_py():
         log.warning(
             "%s: its only identity is 'images'; if the images show several, give %s (lines of PATH LABEL) beside "
             "them, or a manifest",
-            *(data, _LABELS),
+            *(data, LABELS),
         )
     if depth == 1 and _is_lfw(table):
         pair_files = tuple(
@@ -218,19 +248,21 @@ def _identity_folders(data: Path, images: "pd.Series[str]", depth: int) -> Layou
     return Layout("identity folders", _finished(table))
 
 
-def _is_lfw(table: pd.DataFrame) -> bool:
+def _is_lfw(table: pa.Table) -> bool:
     """Whether every image is NAME/NAME_0001.jpg."""
-    tail = table["path"].str.slice(-9)  # _0001.jpg
-    if not tail.str.fullmatch(r"_[0-9]{4}\.(?:jpg|png)", case=False).all():
+    paths, names = table["path"], table["identity"]
+    tail = compute.utf8_slice_codeunits(paths, -9)  # _0001.jpg
+    if not compute.all(compute.match_substring_regex(tail, r"(?i)^_[0-9]{4}\.(?:jpg|png)$")).as_py():
         return False
-    return bool((table["path"] == table["identity"] + "/" + table["identity"] + tail).all())
+    expected = compute.binary_join_element_wise(names, text("/", names.type), names, tail, text("", names.type))
+    return bool(compute.all(compute.equal(paths, expected)).as_py())
 
 
-def _finished(table: pd.DataFrame) -> pd.DataFrame:
-    if "folder" in table.columns and (table["folder"] == ".").all():
-        table = table.drop(columns="folder")
-    order = [name for name in ("path", "identity", "split", "folder") if name in table.columns]
-    return table[order].sort_values("path", ignore_index=True)
+def _finished(table: pa.Table) -> pa.Table:
+    order = [name for name in ("path", "identity", "split", "folder") if name in table.column_names]
+    if "folder" in order and compute.all(equals(table["folder"], ".")).as_py():
+        order.remove("folder")
+    return table.select(order).sort_by("path").combine_chunks()
 
 
 def _lists(folder: Path) -> tuple[Path, ...]:

@@ -1,5 +1,6 @@
 """From files to the pixels that an encoder's `InputSpec` asks for: one path for training and for use."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamese.errors import ImageError, OptionError, unknown_name
-from siamese.images.decode import decode
 from siamese.images.faces import Face, FaceChoice, align_face, check_face_choice, choose_face, is_aligned
 from siamese.images.input_spec import InputSpec
+from siamese.images.source import ImageSource, read_pixels
 
 if TYPE_CHECKING:
     from siamese.images.detector import FaceDetector
 
+# Files of fewer bytes in all are decoded before threads would have started.
+THREADED_BYTES = 65_536
 AlignChoice = Literal["auto", "yes", "no"]
 Status = Literal["ok", "no_face", "unreadable"]
 
@@ -74,17 +77,17 @@ class ImageLoader:
         self._workers = workers
         self._detector: FaceDetector | None = None
 
-    def load(self, sources: Sequence[Path | bytes]) -> tuple[NDArray[np.uint8], list[Outcome]]:
+    def load(self, sources: Sequence[ImageSource]) -> tuple[NDArray[np.uint8], list[Outcome]]:
         """Load images.
 
         Args:
-            sources: paths, or files as bytes.
+            sources: paths, files as bytes, Pillow images or arrays, as of `read_pixels`.
 
         Returns:
             Pixels (N, H, W, 3) uint8 RGB, black where the outcome is not `ok`, and the N outcomes.
         """
         pixels = np.zeros((len(sources), *self.spec.size, 3), np.uint8)
-        if self._workers == 1 or len(sources) == 1:
+        if self._workers == 1 or len(sources) == 1 or not _worth_threads(sources):
             decoded = [_try_decode(source) for source in sources]
         else:
             with ThreadPoolExecutor(self._workers) as pool:
@@ -127,8 +130,31 @@ class ImageLoader:
         return self._detector.detect(images)
 
 
-def _try_decode(source: Path | bytes) -> NDArray[np.uint8] | str:
+def _worth_threads(sources: Sequence[ImageSource]) -> bool:
+    """Whether there is so much to decode that it pays to start threads for it."""
+    size = 0
+    for source in sources:
+        size += _coded_bytes(source)
+        if size >= THREADED_BYTES:
+            return True
+    return False
+
+
+def _coded_bytes(source: ImageSource) -> int:
+    if isinstance(source, np.ndarray):
+        return 0
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return len(source)
+    if not isinstance(source, (str, os.PathLike)):
+        return THREADED_BYTES
     try:
-        return decode(source)
+        return Path(source).stat().st_size
+    except (OSError, ValueError):  # decoding says what is wrong with it
+        return 0
+
+
+def _try_decode(source: ImageSource) -> NDArray[np.uint8] | str:
+    try:
+        return read_pixels(source)
     except ImageError as error:
         return str(error)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from siamese.errors import DataError
 from siamese.images.labels import TEXT, is_labels, parse_labels
+from siamese.images.levels import parent_of
 from siamese.images.manifest_table import (
     IDENTITY_NAMES,
     PARQUET_MAGIC,
@@ -90,11 +91,6 @@ def read_labels(path: Path) -> pd.DataFrame | None:
 def is_celeba(path: Path) -> bool:
     """Whether a file bears the name of CelebA's list of identities."""
     return path.name.lower().startswith("identity_celeba")
-
-
-def parent_of(path: Path) -> Path:
-    """The folder that holds `path`, also where the path as written does not say which that is."""
-    return path.parent if path.name not in ("", "..") else path.resolve().parent
 
 
 def one_identity_each(frame: pd.DataFrame, where: str, word: str) -> pd.DataFrame:

@@ -62,8 +62,8 @@ def decode_by_opencv(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     Returns:
         RGB pixels (H, W, 3), upright.
     """
-    plain = _examine(data)
-    if plain is None or not 0 < plain.width * plain.height <= max_pixels:
+    plain = examine(data, max_pixels)
+    if plain is None:
         return None
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -74,6 +74,12 @@ def decode_by_opencv(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
         return None
     turn = TURNS.get(plain.orientation) if isinstance(plain.orientation, int) else None
     return np.asarray(pixels if turn is None else np.ascontiguousarray(turn(pixels)), dtype=np.uint8)
+
+
+def examine(data: bytes, max_pixels: int) -> Plain | None:
+    """What a file says of itself, if it is plain, whole, and of up to `max_pixels`."""
+    plain = _examine(data)
+    return plain if plain is not None and 0 < plain.width * plain.height <= max_pixels else None
 
 
 def _examine(data: bytes) -> Plain | None:

@@ -12,7 +12,7 @@ from typing import Any
 from siamese.cache_folder import cache_folder
 from siamese.errors import WeightsError
 from siamese.images.openvino_detector_conversion import CONVERSION, WEIGHT_FILES, convert
-from siamese.openvino_library import openvino
+from siamese.openvino_files import save_graph
 from siamese.progress import log
 
 ABOUT = "about.json"
@@ -51,7 +51,8 @@ def detector_nets() -> Nets:
         _keep(folder, made)
     except (OSError, RuntimeError) as error:
         log.warning(
-            "%s: the face detector's nets cannot be kept there and are made anew each time: %s", folder, error
+            "%s: the face detector's nets cannot be kept there and are made anew each time: %s",
+            *(folder, error.strerror or error if isinstance(error, OSError) else error),
         )
         return made
     return _kept(folder) or made
@@ -94,7 +95,7 @@ def _keep(folder: Path, nets: Nets) -> None:
     try:
         beside.mkdir()
         for name, net in nets.items():
-            openvino().save_model(net, beside / f"{name}.xml", compress_to_fp16=False)
+            save_graph(net, beside / f"{name}.xml")
         about = {"conversion": CONVERSION, "files": {name: _hash(beside / name) for name in _file_names()}}
         (beside / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         if folder.exists() and not _kept(folder):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamese.errors import WeightsError
+from siamese.openvino_files import checked_cache
 from siamese.openvino_library import openvino
 
 Floats = NDArray[np.float32]
@@ -96,8 +97,9 @@ def _compile(core: Any, net: Any, threads: int) -> Any:
     if not isinstance(net, Path):
         return core.compile_model(net, "CPU", options)
     try:  # what was compiled before is loaded, in a third of the time
-        return core.compile_model(str(net), "CPU", options | {"CACHE_DIR": str(net.parent / COMPILED)})
-    except RuntimeError:  # nothing can be written there
+        with checked_cache(net.parent / COMPILED):
+            return core.compile_model(str(net), "CPU", options | {"CACHE_DIR": str(net.parent / COMPILED)})
+    except (RuntimeError, OSError):  # nothing can be written there
         pass
     try:
         return core.compile_model(str(net), "CPU", options)

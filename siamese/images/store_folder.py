@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from siamese import __version__
 from siamese.atomic import write_text
 from siamese.images.loader import ImageLoader
+from siamese.installed import installed_version
 
 try:
     import fcntl
@@ -26,7 +26,7 @@ except ImportError:  # Windows
 STORE = re.compile(r"[0-9a-f]{24}")
 REMOVED = ".removed-"
 # Sources that decide what pixels come out: with any change to them a new store begins.
-SOURCES = ("decode.py", "opencv_decode.py", "heif.py", "input_spec.py", "loader.py")
+SOURCES = ("decode.py", "opencv_decode.py", "heif.py", "input_spec.py", "loader.py", "source.py")
 FACE_SOURCES = (
     *("faces.py", "detector.py", "torch_detector.py", "openvino_detector.py", "openvino_detector_areas.py"),
     *("openvino_detector_boxes.py", "openvino_detector_conversion.py", "openvino_detector_nets.py"),
@@ -47,16 +47,9 @@ def preparation(loader: ImageLoader) -> dict[str, Any]:
         "fit": spec.fit,
         "interpolation": spec.interpolation,
         "faces": {"template": spec.alignment, "align": loader.align, "face": loader.face} if faces else None,
-        "packages": {name: _version(name) for name in (*packages, *(FACE_PACKAGES if faces else ()))},
+        "packages": {name: installed_version(name) for name in (*packages, *(FACE_PACKAGES if faces else ()))},
         "code": _digest((*SOURCES, *(FACE_SOURCES if faces else ()))),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _digest(names: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from siamese.encoders.checkpoint import read_checkpoint
-from siamese.encoders.download import sha256_of
+from siamese.encoders.checksum import sha256_of
 from siamese.encoders.encoder import Encoder
 from siamese.encoders.registry import create_untrained
 from siamese.encoders.weights import WeightEntry, WeightsRecord, cached_path, find_entry

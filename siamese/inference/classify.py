@@ -3,26 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import torch
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import compute
 
-from siamese.atomic import atomic_path
-from siamese.errors import DataError, OptionError
+from siamese.errors import OptionError
 from siamese.evaluation.identification import ranks
-from siamese.heads.identity import IdentityHead
 from siamese.images.loader import Outcome
-from siamese.inference import submission
+from siamese.inference.classify_output import check_submission
+from siamese.inference.embed_part import NO_NUMBERS
 from siamese.inference.image_source import list_images
-from siamese.inference.output_file import check_output
-from siamese.inference.submission_form import SubmissionForm
-from siamese.inference.submission_ids import image_ids
 from siamese.inference.verifier import Verifier
-from siamese.progress import log
+from siamese.pairing.arrow_columns import equals
 
-# Images to a group: their logits over all identities are held in memory at a time.
+if TYPE_CHECKING:
+    from siamese.inference.submission_form import SubmissionForm
+
+# Images to a group: their probabilities over all identities are held in memory at a time.
 GROUP = 4096
 
 
@@ -31,9 +31,10 @@ class Classification:
     """The identities that a model sees.
 
     Attributes:
-        table: a row per image in the order given: `path`; `identity` and `probability` of the most probable
-            identity, then `identity_2`, `probability_2` and so on; `status` (`ok`, `no_face`, `unreadable`) and
-            `detail`; `true_identity` where the data name any. Missing where the status is not `ok`.
+        table: a row per image in the order given: text `path`; text `identity` and double `probability` of the most
+            probable identity, then `identity_2`, `probability_2` and so on; text `status` (`ok`, `no_face`,
+            `unreadable`) and `detail`; text `true_identity` where the data name any. Null where the status is not
+            `ok`.
         identities: how many the head knows.
         judged: images with a status of `ok` and a true identity that the head knows.
         unknown: images whose true identity the head does not know.
@@ -41,7 +42,7 @@ class Classification:
         top5: share of the judged whose true identity is among the five most probable ones.
     """
 
-    table: pd.DataFrame
+    table: pa.Table
     identities: int
     judged: int
     unknown: int
@@ -51,12 +52,12 @@ class Classification:
     @property
     def images(self) -> int:
         """How many images there are."""
-        return len(self.table)
+        return int(self.table.num_rows)
 
     @property
     def failed(self) -> int:
         """How many of them could not be classified."""
-        return int((self.table["status"] != "ok").sum())
+        return int(compute.sum(compute.invert(equals(self.table["status"], "ok")), min_count=0).as_py())
 
 
 def classify(
@@ -65,7 +66,7 @@ def classify(
     *,
     top: int = 5,
     identity_depth: int = 1,
-    form: SubmissionForm | None = None,
+    form: "SubmissionForm | None" = None,
 ) -> Classification:
     """Classify the images of files, folders or manifests.
 
@@ -85,113 +86,104 @@ def classify(
     """
     if top < 1:
         raise OptionError(f"--top {top}: expected 1 or more")
-    head, labels = _head(verifier)
+    labels = _labels(verifier)
     images = list_images(data, identity_depth=identity_depth)
+    top = min(top, len(labels))
     if form is not None:
-        _check_submission(images["path"], labels, form, places=min(top, len(labels)))
-    true = pd.Index(labels).get_indexer(pd.Index(images["identity"]))  # -1: not known
-    chosen = np.full((len(images), min(top, len(labels))), -1)
+        check_submission(images["path"].to_pylist(), labels, form, places=top)
+    true = _numbers(images["identity"], labels)
+    chosen = np.full((images.num_rows, top), -1)
     shares = np.full(chosen.shape, np.nan)
-    places = np.full(len(images), -1)
+    places = np.full(images.num_rows, -1)
     outcomes: list[Outcome] = []
-    for start in range(0, len(images), GROUP):
-        embeddings = verifier.embed([Path(file) for file in images["file"].iloc[start : start + GROUP]])
-        rows = start + np.flatnonzero(embeddings.usable)
-        probabilities, order = _probabilities(head, embeddings.vectors[embeddings.usable], verifier.device)
-        chosen[rows] = order[:, : chosen.shape[1]]
+    for start in range(0, images.num_rows, GROUP):
+        vectors, done = _embed(verifier, images["file"].slice(start, GROUP).to_pylist())
+        usable = np.array([outcome.status == "ok" for outcome in done], dtype=bool)
+        rows = start + np.flatnonzero(usable)
+        probabilities = verifier.identity_probabilities(vectors[usable])
+        chosen[rows] = most_probable(probabilities, top)
         shares[rows] = np.take_along_axis(probabilities, chosen[rows], axis=1)
         known = true[rows] >= 0
         places[rows[known]] = ranks(probabilities[known], true[rows[known]])
-        outcomes += embeddings.outcomes
+        outcomes += done
     table = _table(images, labels, chosen, shares, outcomes)
-    unknown = int((images["identity"].notna().to_numpy() & (true < 0)).sum())
+    unknown = int(np.count_nonzero(true < 0)) - images["identity"].null_count
     judged = places[places >= 0]
     top1, top5 = (float((judged < k).mean()) if len(judged) else None for k in (1, 5))
     return Classification(table, len(labels), len(judged), unknown, top1, top5)
 
 
-def write_classification(classification: Classification, output: Path) -> None:
-    """Write the table as CSV (UTF-8, probabilities with six decimals) or Parquet, by the suffix."""
-    check_output(output)
-    table = classification.table
-    with atomic_path(output) as temporary:
-        if output.suffix.lower() == ".parquet":
-            table.to_parquet(temporary, index=False)
-        else:
-            table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
+def most_probable(probabilities: NDArray[np.float32], top: int) -> NDArray[np.int64]:
+    """The most probable identities of each image, the most probable first; of equal ones the first goes first.
 
+    Args:
+        probabilities: shape (N, C), none of them negative or NaN.
+        top: from 1 to C.
 
-def write_submission(classification: Classification, output: Path, form: SubmissionForm) -> None:
-    """Write a competition's form: what it calls each image, and the most probable identities between blanks.
+    Returns:
+        Shape (N, top), from 0 to C - 1.
 
-    An image that could not be classified has an empty second cell, and is warned of.
-
-    Raises:
-        DataError: images have one name, or are not those of the sample; a label among several holds a blank.
+    Example:
+        >>> most_probable(np.array([[0.1, 0.45, 0.45]], np.float32), 2).tolist()
+        [[1, 2]]
     """
-    table = classification.table
-    words = [name for name in table.columns if name == "identity" or name.startswith("identity_")]
-    cells = table[words].fillna("").astype(str)
-    _check_submission(table["path"], pd.unique(cells.to_numpy().reshape(-1)).tolist(), form, places=len(words))
-    if classification.failed:
-        log.warning("%d of %d images have no identity in the submission", classification.failed, len(table))
-    joined = cells.agg(" ".join, axis=1).str.strip()
-    submission.write_submission(output, image_ids(table["path"].tolist(), form), joined, form)
+    last = probabilities.shape[1] - 1
+    # Numbers that are not negative are in the order of their bits: below these, the place settles what is equal, and
+    # only the top few have to be sorted.
+    bits = np.ascontiguousarray(probabilities, np.float32).view(np.uint32).astype(np.uint64)
+    keys = bits << np.uint64(32) | np.arange(last, -1, -1, dtype=np.uint64)
+    best = np.sort(np.partition(keys, last + 1 - top, axis=1)[:, last + 1 - top :], axis=1)[:, ::-1]
+    return np.asarray(last - (best & np.uint64(0xFFFFFFFF)).astype(np.int64))
 
 
-def _check_submission(paths: "pd.Series[str]", labels: Sequence[str], form: SubmissionForm, *, places: int) -> None:
-    """Refuse images that share an id or have none, and labels that cannot stand beside each other."""
-    ids = image_ids(paths.tolist(), form)
-    if ids.duplicated().any():
-        first = ids[ids.duplicated()].iloc[0]
-        twice = " and ".join(paths[(ids == first).to_numpy()].head(2))
-        raise DataError(
-            f"--submission: names images by file name, but {first!r} is that of {twice}; submit one folder"
-        )
-    submission.check_ids(Path(form.source), ids, form)
-    blank = next((label for label in labels if any(letter.isspace() for letter in label)), None)
-    if places > 1 and blank is not None:
-        raise DataError(
-            f"--submission: separates labels by blanks, but {blank!r} holds one; rename the identity, or give --top 1"
-        )
-
-
-def _head(verifier: Verifier) -> tuple[IdentityHead, tuple[str, ...]]:
-    head = verifier.network.identity_head
-    labels = None if verifier.card is None else verifier.card.identities
-    if head is None or labels is None:
+def _labels(verifier: Verifier) -> tuple[str, ...]:
+    """The identities that the model knows, in the order of its probabilities."""
+    labels = verifier.identities
+    if not labels:
         raise OptionError(
             f"--model {verifier.name}: has no identity head; train one with "
             "`siamese train DATA --loss arcface -o DIR`"
         )
-    return head, labels
+    if not verifier.runtime.identities:
+        raise OptionError(
+            f"--model {verifier.name}: its export was made by an earlier version, which left the identity head out; "
+            "run `siamese export` on the model again, or add --runtime torch"
+        )
+    return labels
 
 
-@torch.inference_mode()
-def _probabilities(
-    head: IdentityHead, vectors: NDArray[np.float32], device: str
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Probabilities (N, C) of unit embeddings (N, D), and the identities from the most to the least probable."""
-    probabilities = head.probabilities(torch.from_numpy(vectors).to(device)).cpu()
-    order = probabilities.argsort(dim=1, descending=True, stable=True)
-    return probabilities.numpy(), order.numpy()
+def _numbers(identities: pa.ChunkedArray, labels: tuple[str, ...]) -> NDArray[np.int64]:
+    """Which of the labels each identity is, shape (N,); -1 where it is none of them, or not known."""
+    numbers = compute.index_in(identities.combine_chunks(), value_set=pa.array(labels, pa.string()))
+    # `to_numpy` would import pandas.
+    return np.from_dlpack(numbers.fill_null(-1)).astype(np.int64)
+
+
+def _embed(verifier: Verifier, files: list[str]) -> tuple[NDArray[np.float32], list[Outcome]]:
+    embeddings = verifier.embed([Path(file) for file in files])
+    finite = np.asarray(np.isfinite(embeddings.vectors).all(axis=1))
+    outcomes = [
+        outcome if good else Outcome("unreadable", NO_NUMBERS)
+        for outcome, good in zip(embeddings.outcomes, finite, strict=True)
+    ]
+    return embeddings.vectors, outcomes
 
 
 def _table(
-    images: pd.DataFrame,
+    images: pa.Table,
     labels: tuple[str, ...],
     chosen: NDArray[np.int64],
     shares: NDArray[np.float64],
     outcomes: list[Outcome],
-) -> pd.DataFrame:
-    names = np.array([*labels, None], dtype=object)  # -1, of an image without an embedding, is the last
-    columns: dict[str, object] = {"path": images["path"]}
+) -> pa.Table:
+    names, missing = pa.array(labels, pa.string()), chosen < 0
+    columns = {"path": images["path"]}
     for place in range(chosen.shape[1]):
         suffix = f"_{place + 1}" if place else ""
-        columns[f"identity{suffix}"] = names[chosen[:, place]]
-        columns[f"probability{suffix}"] = shares[:, place]
-    columns["status"] = [outcome.status for outcome in outcomes]
-    columns["detail"] = [outcome.detail for outcome in outcomes]
-    if images["identity"].notna().any():
+        columns[f"identity{suffix}"] = names.take(pa.array(chosen[:, place], mask=missing[:, place]))
+        columns[f"probability{suffix}"] = pa.array(shares[:, place], pa.float64(), mask=missing[:, place])
+    columns["status"] = pa.array([outcome.status for outcome in outcomes], pa.string())
+    columns["detail"] = pa.array([outcome.detail for outcome in outcomes], pa.string())
+    if images["identity"].null_count < images.num_rows:
         columns["true_identity"] = images["identity"]
-    return pd.DataFrame(columns)
+    return pa.table(columns)

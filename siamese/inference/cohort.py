@@ -100,7 +100,7 @@ def embed_cohort(verifier: Verifier, cohort: Cohort) -> EmbeddedCohort:
     if verifier.pair_head:
         raise OptionError(f"--cohort: {verifier.name} compares by a pair head, and a cohort is measured by cosines")
     images = list_images([cohort.data], identity_depth=cohort.identity_depth)
-    embeddings = verifier.embed([Path(file) for file in images["file"]])
+    embeddings = verifier.embed([Path(file) for file in images["file"].to_pylist()])
     usable = embeddings.usable
     if usable.sum() < 2:
         raise DataError(
@@ -108,9 +108,9 @@ def embed_cohort(verifier: Verifier, cohort: Cohort) -> EmbeddedCohort:
         )
     if not usable.all():
         log.warning("%s: %d of %d images could not be embedded", cohort.data, int((~usable).sum()), len(images))
-    identities = images["identity"][usable]
+    identities = np.array(images["identity"].to_pylist(), dtype=object)[usable].tolist()
     return EmbeddedCohort(
-        cohort, embeddings.vectors[usable], None if identities.isna().any() else identities.to_numpy(dtype=str)
+        cohort, embeddings.vectors[usable], None if None in identities else np.array(identities, dtype=str)
     )
 
 

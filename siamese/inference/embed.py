@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from siamese.atomic import atomic_path
 from siamese.errors import DataError, OptionError
-from siamese.inference.embed_about import describe_model, images_digest
 from siamese.inference.embed_ahead import AheadEmbedder
-from siamese.inference.embed_list import images_to_embed
+from siamese.inference.embed_list import images_digest, images_to_embed
 from siamese.inference.embed_part import WRITING, PartDone, embed_part, force_to_disk, schema_of
 from siamese.inference.embed_work import WorkFolder, has_parts, held
+from siamese.inference.embedding_origin import describe_embeddings
 from siamese.progress import log, progress
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def embed_data(
         raise OptionError(f"--part-size {part_size}: expected the images of a part, 1 or more")
     check_destination(output, data, partitioned=folder)
     images = images_to_embed(data)
-    model = describe_model(verifier)
+    model = describe_embeddings(verifier)
     about = {"model": model, "images": images_digest(images), "part_size": part_size}
     dimensions = verifier.embedding_dim
     place = output if folder else output.with_name(f"{output.name}.work")

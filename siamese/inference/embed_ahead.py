@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from siamese.images.loader import ImageLoader, Outcome
+from siamese.images.loader import Outcome
 from siamese.model.embeddings import default_batch
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class AheadEmbedder:
         self._verifier = verifier
         self._ahead = (0 if verifier.device == "cpu" else AHEAD) if ahead is None else ahead
         self._batch = batch or default_batch(verifier.device)
-        self._loader = loader_of(verifier)
+        self._loader = verifier.loader
 
     def embed(
         self, files: Sequence[Path], advance: Callable[[int], object] = int
@@ -94,8 +94,3 @@ class AheadEmbedder:
             outcomes.extend(done)
             advance(len(done))
         return vectors, outcomes
-
-
-def loader_of(verifier: "Verifier") -> ImageLoader:
-    """A loader that prepares images as the verifier's own does."""
-    return ImageLoader(verifier.input_spec, align=verifier.align, face=verifier.face, device=verifier.device)

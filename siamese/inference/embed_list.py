@@ -2,6 +2,7 @@
 
 import os
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +10,10 @@ from pyarrow import compute
 
 from siamese.errors import DataError
 from siamese.images.decode import SUFFIXES
+from siamese.inference.image_source import COLUMNS, list_images
+from siamese.pairing.arrow_columns import equals
 from siamese.progress import log
 
-COLUMNS = ("path", "file", "identity")
 # What the first line of a list may be instead of a path.
 _HEADERS = ("path", "file", "filename", "image", "image_path")
 _SUFFIX = "(?:" + "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES)) + ")"
@@ -20,6 +22,8 @@ _TWO_IMAGES = rf"(?i){_SUFFIX}[ ,]+\S.*{_SUFFIX}$"
 _PARQUET_MAGIC = b"PAR1"
 # Lines of a list that are looked for, to find out what its relative paths start from.
 _SAMPLE = 20
+# Names hashed at a time.
+_CHUNK = 65536
 
 
 def images_to_embed(data: Path) -> pa.Table:
@@ -42,11 +46,20 @@ def images_to_embed(data: Path) -> pa.Table:
     lines = _lines_of_list(data)
     if lines is not None:
         return _of_list(data, lines)
-    from siamese.inference.image_source import list_images  # pandas, which a list of paths does without
+    return list_images([data])
 
-    table = list_images([data])
-    columns = [pa.array(table[name], pa.string(), from_pandas=True) for name in COLUMNS]
-    return pa.Table.from_arrays(columns, names=list(COLUMNS))
+
+def images_digest(images: pa.Table) -> str:
+    """SHA-256 over the names, files and identities of a list, in hexadecimal."""
+    digest = sha256()
+    for name in ("path", "file", "identity"):
+        column = images.column(name)
+        for start in range(0, len(column), _CHUNK):
+            part = column.slice(start, _CHUNK)
+            # A null is told from every text by what cannot be in a name.
+            digest.update("\0".join(part.fill_null("\0").to_pylist()).encode())
+            digest.update(b"\1")
+    return digest.hexdigest()
 
 
 def _lines_of_list(data: Path) -> list[str] | None:
@@ -57,10 +70,10 @@ def _lines_of_list(data: Path) -> list[str] | None:
     try:
         with data.open("rb") as file:
             head = file.read(len(_PARQUET_MAGIC))
-            text = "" if head == _PARQUET_MAGIC else (head + file.read()).decode("utf-8-sig")
+            content = "" if head == _PARQUET_MAGIC else (head + file.read()).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):  # the reader of manifests says what is wrong
         return None
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = content.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     written = (line.strip() for line in lines if line.strip())
     first = next(written, "")
     if first.lower() in _HEADERS:
@@ -72,7 +85,7 @@ def _lines_of_list(data: Path) -> list[str] | None:
 def _of_list(data: Path, lines: list[str]) -> pa.Table:
     trimmed = compute.utf8_trim_whitespace(pa.array(lines, pa.string()))
     numbers = pa.array(range(1, len(trimmed) + 1), pa.int64())
-    written = compute.not_equal(trimmed, "")
+    written = compute.invert(equals(trimmed, ""))
     paths, numbers = trimmed.filter(written), numbers.filter(written)
     if paths[0].as_py().lower() in _HEADERS:
         paths, numbers = paths[1:], numbers[1:]

@@ -21,6 +21,8 @@ from siamese.images.loader import Outcome
 EmbedFiles = Callable[[Sequence[Path], Callable[[int], object]], tuple[NDArray[np.float32], list[Outcome]]]
 
 TEXT_COLUMNS = ("path", "identity", "status", "detail")
+# Why there is no vector of an image that could be read.
+NO_NUMBERS = "the model makes no numbers of it"
 # Beside the table itself: what it is a part of, and which files it was made from.
 METADATA_KEY = b"siamese.part"
 # Vectors hardly repeat: looking for values that do costs time and finds none.
@@ -88,7 +90,7 @@ def to_table(images: pa.Table, vectors: NDArray[np.float32], outcomes: Sequence[
     finite = np.isfinite(vectors).all(axis=1)
     status = np.array([outcome.status for outcome in outcomes], dtype=object)
     detail = np.array([outcome.detail for outcome in outcomes], dtype=object)
-    status[~finite], detail[~finite] = "unreadable", "the model makes no numbers of it"
+    status[~finite], detail[~finite] = "unreadable", NO_NUMBERS
     values = pa.array(np.ascontiguousarray(vectors).reshape(-1))
     mask = pa.array(~(embedded & finite)) if count else None
     columns = [

@@ -1,35 +1,28 @@
-"""What decides the embedding of an image file: a store that was made of anything else is of no use."""
+"""What a store of embeddings was made of."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from siamese.images.loader import ImageLoader
-from siamese.images.store_folder import preparation
-from siamese.inference.model_identity import weights_digest
-from siamese.inference.preprocessing import describe_preprocessing
+from siamese.inference.embedding_origin import describe_embeddings
 from siamese.inference.verifier import Verifier
 
 # Changes with the form of the store.
-FORMAT = 1
+FORMAT = 2
 
 
 def about_embeddings(verifier: Verifier, root: Path) -> dict[str, Any]:
-    """The model by its weights, the way of preparing images, and the folder they are in, in values that JSON holds.
+    """The model, the way of preparing images, and the folder they are in, in values that JSON holds.
 
     Args:
         verifier: the model.
         root: what names of images are relative to.
     """
-    spec = verifier.input_spec
-    loader = ImageLoader(spec, align=verifier.align, face=verifier.face, device=verifier.device)
     about = {
         "format": FORMAT,
         "root": str(root.absolute()),
-        "model": describe_preprocessing(verifier),
-        "weights": weights_digest(verifier),
+        "model": describe_embeddings(verifier),
         "dimensions": verifier.embedding_dim,
-        "prepared": preparation(loader),
         # What a GPU rounds otherwise: a run ends on the kind of device that it began on, or begins again.
         "device": verifier.device.partition(":")[0],
     }

@@ -42,7 +42,8 @@ def opened(path: Path) -> Iterator[int]:
 def read_names(path: Path) -> pa.Array:
     """The names of images, none where the file is missing or damaged."""
     try:
-        column = parquet.read_table(path).column("image")
+        with parquet.ParquetFile(path) as file:  # `read_table` imports what reads whole data sets
+            column = file.read(["image"]).column("image")
         return pa.concat_arrays([pa.array([], pa.large_string()), *column.cast(pa.large_string()).chunks])
     except (FileNotFoundError, pa.ArrowException, KeyError):
         return pa.array([], pa.large_string())

@@ -1,12 +1,12 @@
 """Where the similarity of two images comes from: an occlusion map of each."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from siamese.images.source import ImageSource
 from siamese.inference.crops import load_crops
 from siamese.inference.decision import check_finite
 from siamese.inference.occlusion import Fill, average_by_pixel, cover, fill_of, patch_windows, window_masks
@@ -44,8 +44,8 @@ class Explanation:
 
 def explain(
     verifier: Verifier,
-    left: Path | bytes,
-    right: Path | bytes,
+    left: ImageSource,
+    right: ImageSource,
     *,
     patch: float = PATCH,
     overlap: float = OVERLAP,
@@ -60,8 +60,8 @@ def explain(
 
     Args:
         verifier: decides how the images are prepared, embedded and compared.
-        left: path, or an image file as bytes.
-        right: path, or an image file as bytes.
+        left: as of `Verifier.compare`.
+        right: as of `Verifier.compare`.
         patch: side of the patches as a share of the image's shorter side, above 0 and at most 1.
         overlap: share of a patch's side that its neighbour covers too, from 0 to below 1. Work grows with the square
             of 1 / (patch (1 - overlap)).

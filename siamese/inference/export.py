@@ -2,41 +2,32 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import siamese
 from siamese.errors import ModelError, OptionError, unknown_name
+from siamese.full_disk import writing
 from siamese.images.faces import FaceChoice
 from siamese.images.loader import AlignChoice, ImageLoader
-from siamese.inference.export_graphs import check_packages, write_graphs
+from siamese.inference.export_files import reference_of, write_export, write_parity
+from siamese.inference.export_graphs import check_packages
 from siamese.inference.export_int8 import calibration_images, check_nncf, quantise
-from siamese.inference.export_manifest import (
-    EXPORTS,
-    KINDS,
-    MANIFEST,
-    ExportManifest,
-    sha256_of_file,
-    write_manifest,
-)
+from siamese.inference.export_manifest import EXPORTS, KINDS, MANIFEST, ExportManifest
 from siamese.inference.export_parity import (
     BF16_TOLERANCE,
     FLOAT32_TOLERANCE,
     INT8_TOLERANCE,
     Parity,
     check_parity,
-    take_reference,
 )
 from siamese.inference.export_samples import Samples, embed_samples, open_samples
-from siamese.inference.model_identity import weights_digest
-from siamese.inference.runtime import OpenVinoRuntime, Runtime, TorchRuntime
+from siamese.inference.runtime import Runtime
 from siamese.inference.runtime_onnx import OnnxRuntime
+from siamese.inference.runtime_openvino import OpenVinoRuntime
+from siamese.inference.runtime_timing import RuntimeTimes, measure_runtimes
 from siamese.inference.verifier import Verifier
-from siamese.model.card import CARD
 from siamese.openvino_library import cpu_capabilities
-
-_PACKAGES = {"openvino": ("torch", "openvino"), "onnx": ("torch", "onnx", "onnxruntime", "onnxscript")}
 
 
 @dataclass(frozen=True)
@@ -57,6 +48,8 @@ class ExportJob:
         align: whether images are aligned before they are checked or calibrated on.
         face: which face of an image with several.
         seed: of the weights of `NAME@random`.
+        timing: measure how fast torch and the export are on this machine, and remember it: `choose_runtime` goes by
+            it.
     """
 
     model: str
@@ -72,6 +65,7 @@ class ExportJob:
     align: AlignChoice = "auto"
     face: FaceChoice = "auto"
     seed: int = 0
+    timing: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,12 +77,14 @@ class ExportResult:
         manifest: its manifest.
         parity: the check, one entry per precision; the first is that of the export as it stands.
         bytes: size of its files.
+        times: how fast torch and the export are; None where it was not measured.
     """
 
     folder: Path
     manifest: ExportManifest
     parity: tuple[Parity, ...]
     bytes: int
+    times: RuntimeTimes | None
 
 
 def export_model(job: ExportJob) -> ExportResult:
@@ -116,17 +112,20 @@ def export_model(job: ExportJob) -> ExportResult:
     model = Path(job.model) if verifier.card is not None else None
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
+        writing(folder),
         open_samples(model, job.pairs, job.root, job.same_label) as samples,
         tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name,
     ):
         made = Path(name) / folder.name
         made.mkdir()
-        manifest = _make(job, verifier, loader, made)
-        parity = _check_all(job, verifier, loader, samples, made)
-        manifest = _with_parity(manifest, parity)
-        write_manifest(made, manifest)
+        manifest = write_export(verifier, made, job.kind, _quantiser(job, loader))
+        runtimes = [verifier.runtime, *_runtimes(job, made)]
+        parity = _check_all(job, verifier, loader, samples, runtimes)
+        manifest = write_parity(made, manifest, parity)
+        times = _measure(job, runtimes, parity, manifest)
         _put(made, folder, Path(name))
-    return ExportResult(folder, manifest, parity, sum(path.stat().st_size for path in folder.iterdir()))
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    return ExportResult(folder, manifest, parity, size, times)
 
 
 def _check(job: ExportJob) -> None:
@@ -159,56 +158,23 @@ def _target(job: ExportJob) -> Path:
     return folder
 
 
-def _make(job: ExportJob, verifier: Verifier, loader: ImageLoader, folder: Path) -> ExportManifest:
-    """Write the graphs, and say what they are; what was not checked yet is not claimed."""
-    network, card = verifier.network, verifier.card
-    names = write_graphs(network, folder, job.kind)
-    if job.int8 and job.calibrate is not None:
-        quantise(folder, job.kind, calibration_images(job.calibrate, loader))
-        names = sorted(path.name for path in folder.iterdir())
-    weights = network.encoder.weights
-    manifest = ExportManifest(
-        siamese=siamese.__version__,
-        kind=job.kind,
-        int8=job.int8,
-        model=_short_name(job.model),
-        encoder=network.encoder.name,
-        weights=None if weights is None else weights.model_dump(mode="json"),
-        weights_sha256=_hash_of_weights(verifier),
-        card_sha256=None if card is None else sha256_of_file(Path(job.model) / CARD),
-        card=None if card is None else {**card.model_dump(mode="json"), "training": None},
-        input=network.input_spec.model_dump(mode="json"),
-        embedding_dim=network.embedding_dim,
-        pair_head=network.pair_head is not None,
-        precisions={},
-        parity=[],
-        files={name: sha256_of_file(folder / name) for name in names},
-        versions={name: found for name in _PACKAGES[job.kind] if (found := _version(name))},
-    )
-    write_manifest(folder, manifest)
-    return manifest
+def _quantiser(job: ExportJob, loader: ImageLoader) -> Callable[[Path], None] | None:
+    if not job.int8 or job.calibrate is None:
+        return None
+    images = calibration_images(job.calibrate, loader)
+    return lambda folder: quantise(folder, job.kind, images)
 
 
 def _check_all(
-    job: ExportJob, verifier: Verifier, loader: ImageLoader, samples: Samples, folder: Path
+    job: ExportJob, verifier: Verifier, loader: ImageLoader, samples: Samples, runtimes: Sequence[Runtime]
 ) -> tuple[Parity, ...]:
-    """Hold the export against torch at each precision that it may run with here.
+    """Hold the export against torch, the first of the runtimes, at each precision that it may run with here.
 
     Raises:
         ModelError: it may not stand in for the network.
     """
-    network = verifier.network
-    runtimes = [TorchRuntime(network), *_runtimes(job, folder)]
     vectors, usable = embed_samples(samples, loader, runtimes)
-    point = next((each for each in verifier.operating_points if each.name == "accuracy"), None)
-    reference = take_reference(
-        runtimes[0],
-        samples,
-        vectors[0],
-        usable,
-        threshold=None if point is None else point.threshold,
-        pair_head=network.pair_head is not None,
-    )
+    reference = reference_of(verifier, samples, vectors[0], usable)
     tolerances = {"f32": FLOAT32_TOLERANCE, "bf16": BF16_TOLERANCE}
     tolerances["int8"] = INT8_TOLERANCE if job.tolerance is None else job.tolerance
     parity = tuple(
@@ -229,10 +195,15 @@ def _runtimes(job: ExportJob, folder: Path) -> list[Runtime]:
     return runtimes
 
 
-def _with_parity(manifest: ExportManifest, parity: tuple[Parity, ...]) -> ExportManifest:
-    values = {**vars(manifest), "parity": [each.plain() for each in parity]}
-    values["precisions"] = {each.precision: each.passed for each in parity}
-    return ExportManifest(**values)
+def _measure(
+    job: ExportJob, runtimes: Sequence[Runtime], parity: Sequence[Parity], manifest: ExportManifest
+) -> RuntimeTimes | None:
+    """Torch, and the export at the precisions that passed; only those of OpenVINO are remembered and chosen from."""
+    if not job.timing:
+        return None
+    passed = [runtime for runtime, each in zip(runtimes[1:], parity, strict=True) if each.passed]
+    given = (runtimes[0], *passed)
+    return measure_runtimes(given, manifest.size, manifest.weights_sha256, keep=job.kind == "openvino")
 
 
 def _put(made: Path, folder: Path, beside: Path) -> None:
@@ -241,26 +212,3 @@ def _put(made: Path, folder: Path, beside: Path) -> None:
         folder.replace(beside / "before")
     made.replace(folder)
     shutil.rmtree(beside / "before", ignore_errors=True)
-
-
-def _hash_of_weights(verifier: Verifier) -> str:
-    if verifier.card is not None:
-        return verifier.card.sha256
-    if verifier.network.encoder.weights is not None:
-        return verifier.network.encoder.weights.sha256
-    return weights_digest(verifier)  # random weights: those in memory
-
-
-def _short_name(model: str) -> str:
-    """The name without the folders of this machine."""
-    if Path(model).is_dir():
-        return Path(model).absolute().name
-    base, at, rest = model.partition("@")
-    return f"{base}{at}{Path(rest).name if at else ''}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -1,7 +1,7 @@
 """From a network to graphs that run without torch: OpenVINO's form and ONNX.
 
-Both take images of any number, and both give what the network gives: unit embeddings, and for a pair head the logit
-and the similarity of two embeddings.
+Both take images of any number, and both give what the network gives: unit embeddings, for a pair head the logit and
+the similarity of two embeddings, and for an identity head the probabilities of the identities that it knows.
 """
 
 import importlib
@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from siamese.errors import ModelError, OptionError
+from siamese.heads.identity import IdentityHead
 from siamese.heads.pair import PairHead
-from siamese.inference.export_manifest import NETWORK, PAIR_HEAD, SUFFIX
+from siamese.inference.export_manifest import IDENTITY_HEAD, NETWORK, PAIR_HEAD, SUFFIX
+from siamese.inference.export_rewrites import rewritten
 from siamese.model.network import SiameseNetwork
+from siamese.openvino_files import save_graph
 from siamese.openvino_library import TELEMETRY, left_out, openvino
 
 # More than one, or a graph might take the number for a constant.
@@ -32,6 +35,23 @@ class _PairGraph(nn.Module):
     def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         logit = self._head(left, right)
         return logit, torch.tanh(logit / 2.0)
+
+
+class _IdentityGraph(nn.Module):
+    def __init__(self, head: IdentityHead) -> None:
+        super().__init__()
+        self._head = head
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """What `IdentityHead.probabilities` gives, by one product for each subcentre.
+
+        OpenVINO 2026.4 adds the bias to the wrong identities where it follows a maximum over a dimension, as the head
+        takes it; a maximum of two tensors it leaves alone.
+        """
+        nearest, *others = (embeddings @ self._head.weight[:, place].T for place in range(self._head.subcentres))
+        for other in others:
+            nearest = torch.maximum(nearest, other)
+        return torch.softmax(self._head.scale * nearest + self._head.bias, dim=1)
 
 
 def check_packages(kind: str) -> None:
@@ -57,7 +77,8 @@ def write_graphs(network: SiameseNetwork, folder: Path, kind: str) -> list[str]:
 
     Args:
         network: on the CPU, in evaluation.
-        folder: gets `network.xml` and `.bin` or `network.onnx`, and the same of `pair_head` where there is one.
+        folder: gets `network.xml` and `.bin` or `network.onnx`, and the same of `pair_head` and `identity_head`
+            where there are such.
         kind: `openvino` or `onnx`.
 
     Returns:
@@ -76,6 +97,10 @@ def write_graphs(network: SiameseNetwork, folder: Path, kind: str) -> list[str]:
         sides = (torch.zeros(EXAMPLES, network.embedding_dim), torch.ones(EXAMPLES, network.embedding_dim))
         graph = _PairGraph(network.pair_head).eval()
         parts.append((PAIR_HEAD, graph, sides, ["left", "right"], ["logit", "similarity"]))
+    if network.identity_head is not None:
+        vectors = (torch.zeros(EXAMPLES, network.embedding_dim),)
+        known = _IdentityGraph(network.identity_head).eval()
+        parts.append((IDENTITY_HEAD, known, vectors, ["embeddings"], ["probabilities"]))
     write = _write_openvino if kind == "openvino" else _write_onnx
     for part, module, examples, inputs, outputs in parts:
         try:
@@ -91,17 +116,16 @@ def write_graphs(network: SiameseNetwork, folder: Path, kind: str) -> list[str]:
 def _write_openvino(
     module: nn.Module, examples: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], path: Path
 ) -> None:
-    library = openvino()
     with warnings.catch_warnings(action="ignore"), left_out(TELEMETRY):
         from openvino.tools.ovc import convert_model
 
         # Traced, PReLU stays one operation; torch's exporter would take it apart, and the graph is slower.
         shapes = [[-1, *example.shape[1:]] for example in examples]
-        model = convert_model(module, example_input=examples, input=shapes)
+        model = convert_model(rewritten(module), example_input=examples, input=shapes)
     for ports, names in ((model.inputs, inputs), (model.outputs, outputs)):
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})
-    library.save_model(model, path, compress_to_fp16=False)
+    save_graph(model, path)
 
 
 def _write_onnx(

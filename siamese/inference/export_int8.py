@@ -44,7 +44,7 @@ def calibration_images(data: Path, loader: ImageLoader) -> list[NDArray[np.float
     Raises:
         DataError: no images, or too few that can be used.
     """
-    files = [Path(file) for file in list_images([data])["file"]]
+    files = [Path(file) for file in list_images([data])["file"].to_pylist()]
     rows = np.unique(np.linspace(0, len(files) - 1, min(MOST_IMAGES, len(files))).astype(np.int64))
     pixels, outcomes = loader.load([files[row] for row in rows])
     usable = np.array([outcome.status == "ok" for outcome in outcomes], bool)

@@ -15,7 +15,7 @@ from siamese.errors import ModelError
 MANIFEST = "export.json"
 FORMAT = 1
 KINDS = ("openvino", "onnx")
-NETWORK, PAIR_HEAD = "network", "pair_head"
+NETWORK, PAIR_HEAD, IDENTITY_HEAD = "network", "pair_head", "identity_head"
 SUFFIX = {"openvino": ".xml", "onnx": ".onnx"}
 # Where a model folder keeps its exports, and the card that they were made with.
 EXPORTS, CARD = "export", "model.json"
@@ -79,8 +79,15 @@ class ExportManifest:
         """From similarity to P(same); None where the model has none."""
         return None if self.card is None else self.card["calibration"]
 
+    @property
+    def identities(self) -> int:
+        """How many identities `identity_head.*` tells apart; 0 without it, as in exports that were made before it."""
+        if self.card is None or self.file(IDENTITY_HEAD) not in self.files:
+            return 0
+        return len(self.card.get("identities") or ())
+
     def file(self, part: str) -> str:
-        """Name of the graph of `network` or `pair_head`."""
+        """Name of the graph of `network`, `pair_head` or `identity_head`."""
         return part + SUFFIX[self.kind]
 
 

@@ -20,6 +20,8 @@ INT8_TOLERANCE = 1 / 100
 EXPECTED_FLIPS = 3
 # In float32 the cosine moves by rounding alone; a pair head may be steep.
 SIMILARITY_LIMIT, STEEP_LIMIT = 1e-4, 1e-3
+# Images whose probabilities over all identities are compared at a time.
+GROUP = 1024
 # Pairs compared at a time.
 BLOCK = 65_536
 ROUNDING = 1e-9
@@ -43,6 +45,10 @@ class Parity:
         flipped: decisions that differ; None without a threshold.
         allowed: how many may differ; None without a threshold.
         tolerance: share of the decisions that may differ.
+        identities: how many the identity head knows; 0 without one.
+        probability_max: largest difference between the two probabilities of an identity; None without such a head.
+        top1_changed: images whose most probable identity is another one; None without such a head.
+        top1_allowed: how many of them may be, below float32; None without such a head.
         tar: by FAR, the TAR on torch and that of the export, each at its own threshold for the FAR; only FARs that
             the labelled pairs support.
         passed: whether the export may stand in for the network at this precision.
@@ -62,6 +68,10 @@ class Parity:
     flipped: int | None
     allowed: int | None
     tolerance: float
+    identities: int
+    probability_max: float | None
+    top1_changed: int | None
+    top1_allowed: int | None
     tar: dict[str, tuple[float, float]]
     passed: bool
     reason: str
@@ -76,6 +86,7 @@ class Reference:
     """The network on torch, on the samples.
 
     Attributes:
+        runtime: what embedded them.
         samples: the images and pairs.
         vectors: embeddings, shape (M, D).
         usable: which images have one, shape (M,).
@@ -86,6 +97,7 @@ class Reference:
         pair_head: whether a pair head compares.
     """
 
+    runtime: Runtime
     samples: Samples
     vectors: NDArray[np.float32]
     usable: NDArray[np.bool_]
@@ -123,12 +135,13 @@ def take_reference(
     """
     rows = np.flatnonzero(usable[samples.left] & usable[samples.right])
     scores = _scores(runtime, samples, rows, vectors)
-    found = Reference(samples, vectors, usable, scores, rows, threshold, "operating point accuracy", pair_head)
+    known = (runtime, samples, vectors, usable, scores, rows)
+    found = Reference(*known, threshold, "operating point accuracy", pair_head)
     if threshold is not None and samples.images is not None:
         return found
     fitted = None if found.same is None else smoothed_accuracy_threshold(scores, found.same)
     origin = "none" if fitted is None else "best accuracy on these pairs"
-    return Reference(samples, vectors, usable, scores, rows, fitted, origin, pair_head)
+    return Reference(*known, fitted, origin, pair_head)
 
 
 def check_parity(reference: Reference, runtime: Runtime, vectors: NDArray[np.float32], tolerance: float) -> Parity:
@@ -162,6 +175,7 @@ def check_parity(reference: Reference, runtime: Runtime, vectors: NDArray[np.flo
         "flipped": flipped,
         "allowed": allowed,
         "tolerance": tolerance,
+        **_identity_figures(reference, runtime, vectors, tolerance),
         "tar": _rates(reference, found),
     }
     reason = _why_not(reference, figures)
@@ -177,6 +191,25 @@ def _scores(
         sides = vectors[samples.left[block]], vectors[samples.right[block]]
         scores[start : start + BLOCK] = runtime.similarity(*sides)
     return scores
+
+
+def _identity_figures(
+    reference: Reference, runtime: Runtime, vectors: NDArray[np.float32], tolerance: float
+) -> dict[str, Any]:
+    """How far the probabilities of identities are from those on torch, each by its own embeddings."""
+    names = ("probability_max", "top1_changed", "top1_allowed")
+    if not reference.runtime.identities:
+        return {"identities": 0, **dict.fromkeys(names)}
+    rows, moved, changed = np.flatnonzero(reference.usable), 0.0, 0
+    for start in range(0, len(rows), GROUP):
+        group = rows[start : start + GROUP]
+        before = reference.runtime.identity_probabilities(reference.vectors[group])
+        after = runtime.identity_probabilities(vectors[group])
+        # NaN stays NaN: a maximum of Python's own would pass over it.
+        moved = float(np.maximum(moved, np.abs(after - before).max(initial=0.0)))
+        changed += int(np.count_nonzero(before.argmax(axis=1) != after.argmax(axis=1)))
+    figures = (moved, changed, int(tolerance * len(rows) + ROUNDING))
+    return {"identities": reference.runtime.identities, **dict(zip(names, figures, strict=True))}
 
 
 def _rates(reference: Reference, scores: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
@@ -199,6 +232,8 @@ def _why_not(reference: Reference, figures: dict[str, Any]) -> str:
         share = f"1 in {1 / figures['tolerance']:,.0f}" if figures["tolerance"] else "none"
         threshold = f"threshold {reference.threshold:.4f} ({reference.threshold_of})"
         return f"{flipped:,} of {pairs:,} decisions flip at {threshold}, {figures['allowed']:,} may ({share})"
+    if reason := _why_not_identities(figures):
+        return reason
     if figures["precision"] == "f32":
         limit = STEEP_LIMIT if reference.pair_head else SIMILARITY_LIMIT
         return "" if moved <= limit else f"similarities move by up to {moved:.2g}, {limit:g} may be"
@@ -207,4 +242,20 @@ def _why_not(reference: Reference, figures: dict[str, Any]) -> str:
     if figures["precision"] == "bf16" and pairs * figures["tolerance"] + ROUNDING < EXPECTED_FLIPS:
         needed = round(EXPECTED_FLIPS / figures["tolerance"])
         return f"{pairs:,} pairs are too few to show it, {needed:,} are enough"
+    return ""
+
+
+def _why_not_identities(figures: dict[str, Any]) -> str:
+    """Why the identities that it names may not stand in for those of the network; empty where they may."""
+    moved, changed, images = figures["probability_max"], figures["top1_changed"], figures["images"]
+    if moved is None:
+        return ""
+    if not np.isfinite(moved):
+        return "it gives no numbers for identities"
+    # In float32 another identity comes first only where two are alike to within rounding.
+    if figures["precision"] == "f32":
+        limit = f"{STEEP_LIMIT:g} may be"
+        return "" if moved <= STEEP_LIMIT else f"probabilities of identities move by up to {moved:.2g}, {limit}"
+    if changed > figures["top1_allowed"]:
+        return f"the identity of {changed:,} of {images:,} images changes, that of {figures['top1_allowed']:,} may"
     return ""

@@ -21,6 +21,8 @@ from siamese.progress import log, progress
 # Of a run's own validation pairs; a file that the user names is taken whole.
 MOST_PAIRS = 4000
 NOISE_IMAGES = 64
+# At first use somebody waits for the answer.
+QUICK_PAIRS, QUICK_NOISE = 64, 16
 # No power of two: a graph that took a batch's size for a constant shows it at once.
 BATCH = 23
 RUN = "run"
@@ -36,6 +38,7 @@ class Samples:
         left: row of each pair's left image, shape (N,).
         right: of its right image.
         same: labels, shape (N,); None where they are not known.
+        noise: how many images of noise, where there are no files.
     """
 
     name: str
@@ -43,11 +46,12 @@ class Samples:
     left: NDArray[np.int64]
     right: NDArray[np.int64]
     same: NDArray[np.bool_] | None
+    noise: int = NOISE_IMAGES
 
     @property
     def count(self) -> int:
         """How many images."""
-        return NOISE_IMAGES if self.images is None else len(self.images)
+        return self.noise if self.images is None else len(self.images)
 
 
 @contextmanager
@@ -73,7 +77,17 @@ def open_samples(
     for option, value in (("--root", root), ("--same-label", same_label)):
         if value is not None:
             raise OptionError(f"{option} {value}: is for a pair file; give --pairs, or leave it out")
-    yield (None if model is None else _of_run(model / RUN)) or _noise()
+    yield (None if model is None else _of_run(model / RUN)) or _noise(NOISE_IMAGES)
+
+
+def quick_samples(model: Path | None) -> list[Samples]:
+    """Noise, which can always be had, and some of the validation pairs of the run where they are there.
+
+    Args:
+        model: the model folder; None for an untouched encoder.
+    """
+    pairs = None if model is None else _of_run(model / RUN, QUICK_PAIRS, complain=False)
+    return [_noise(QUICK_NOISE), *([] if pairs is None else [pairs])]
 
 
 def embed_samples(
@@ -87,7 +101,8 @@ def embed_samples(
     vectors = [np.zeros((samples.count, each.embedding_dim), np.float32) for each in runtimes]
     usable = np.zeros(samples.count, bool)
     starts = range(0, samples.count, BATCH)
-    for start in progress(starts, f"checking on {samples.count} images", unit=f"x{BATCH}"):
+    many = samples.count > 2 * QUICK_PAIRS
+    for start in progress(starts, f"checking on {samples.count} images", unit=f"x{BATCH}") if many else starts:
         pixels, readable = _pixels(samples, loader, start)
         usable[start : start + BATCH] = readable
         if not readable.any():
@@ -100,7 +115,7 @@ def embed_samples(
 
 def _pixels(samples: Samples, loader: ImageLoader, start: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     if samples.images is None:
-        count = min(BATCH, NOISE_IMAGES - start)
+        count = min(BATCH, samples.noise - start)
         noise = np.random.default_rng(start).integers(0, 256, (count, *loader.spec.size, 3), np.uint8)
         return noise, np.ones(count, bool)
     pixels, outcomes = loader.load(samples.images[start : start + BATCH])
@@ -121,22 +136,23 @@ def _of_pairs(frame: pd.DataFrame, root: Path, name: str, where: str) -> Samples
     return Samples(name, [root / image for image in images], left, right, same)
 
 
-def _of_run(run: Path) -> Samples | None:
+def _of_run(run: Path, most: int = MOST_PAIRS, *, complain: bool = True) -> Samples | None:
     """The validation pairs that training left beside its model; None where they or their images are gone."""
     table, place = run / "val.csv", run / "root.txt"
     if not (table.is_file() and place.is_file()):
         return None
     try:
         frame = read_pairs(table)
-        if len(frame) > MOST_PAIRS:
-            frame = frame.sample(MOST_PAIRS, random_state=0)
+        if len(frame) > most:
+            frame = frame.sample(most, random_state=0)
         root = Path(place.read_text(encoding="utf-8").rstrip("\n"))
         return _of_pairs(frame, root, "validation pairs of the run", str(table))
     except (OSError, ValueError, SiameseError) as error:
-        log.warning("the validation pairs of the run cannot be used (%s); --pairs names others", error)
+        if complain:
+            log.warning("the validation pairs of the run cannot be used (%s); --pairs names others", error)
         return None
 
 
-def _noise() -> Samples:
-    left = np.arange(NOISE_IMAGES - 1, dtype=np.int64)
-    return Samples("synthetic noise", None, left, left + 1, None)
+def _noise(count: int) -> Samples:
+    left = np.arange(count - 1, dtype=np.int64)
+    return Samples("synthetic noise", None, left, left + 1, None, count)

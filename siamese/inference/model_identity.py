@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from siamese.inference.runtime import OpenVinoRuntime
+from siamese.inference.runtime_openvino import OpenVinoRuntime
 from siamese.inference.verifier import Verifier
 
 

@@ -4,18 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from siamese.errors import OptionError
 from siamese.pairing.face_bin import is_bin, unpack_bin
-from siamese.pairing.formats import read_pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
 def open_pairs(
     path: Path, root: Path | None, *, same_label: str | None = None, need_same: bool = True
-) -> Iterator[tuple[pd.DataFrame, Path]]:
+) -> Iterator[tuple["pd.DataFrame", Path]]:
     """The pair table and what its paths are relative to, for as long as the images are needed.
 
     Args:
@@ -29,6 +30,8 @@ def open_pairs(
         OptionError: a root or a label for a file that has its own.
     """
     if not is_bin(path):
+        from siamese.pairing.formats import read_pairs  # brings pandas, which blocks of rows do without
+
         base = root if root is not None else path.parent
         yield read_pairs(path, need_same=need_same, same_label=same_label), base
         return

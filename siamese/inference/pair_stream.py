@@ -4,41 +4,36 @@ The other forms are small by their nature (the protocols of benchmarks, lists, f
 are read whole and given out in blocks like the others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Protocol
 
 from siamese.errors import PairFileError
 from siamese.inference.pair_source import open_pairs
+from siamese.inference.pair_stream_check import check_block, checked_table
 from siamese.inference.pair_stream_labels import LabelColumn
-from siamese.inference.pair_stream_raw import parquet_blocks, parquet_types, streamable, text_blocks
-from siamese.pairing.columns import require_columns
+from siamese.inference.pair_stream_raw import parquet_blocks, streamable, text_blocks
 from siamese.pairing.content import Content
 from siamese.pairing.face_bin import is_bin
-from siamese.pairing.table import PAIR_COLUMNS, check_pairs
+from siamese.pairing.file_rows import FileRows
+from siamese.pairing.rows import row_names
+from siamese.pairing.table_columns import PAIR_COLUMNS, require_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Rows of a block of a table that is in memory already.
 ROWS = 2**18
 
 
 class PairStream(Protocol):
-    """The rows of a pair file, as often as they are asked for.
+    """The rows of a pair file, as often as they are asked for."""
 
-    Attributes:
-        types: Arrow types of columns that are passed on as they are, where the file has them.
-    """
+    def blocks(self) -> Iterator[FileRows]:
+        """Checked pair tables (see `check_block`) that make up the file, in its order, none empty.
 
-    @property
-    def types(self) -> Mapping[str, Any]:
-        """Arrow types of columns that are passed on as they are, where the file has them."""
-
-    def blocks(self) -> Iterator[pd.DataFrame]:
-        """Checked pair tables (see `check_pairs`) that make up the file, in its order, none empty.
-
-        The index counts rows through all blocks, and messages of a block name the rows of the file.
+        Rows are counted through all blocks, and messages of a block name the rows of the file.
 
         Raises:
             PairFileError: a row is malformed, or the file was changed since it was opened.
@@ -48,14 +43,13 @@ class PairStream(Protocol):
 class WholePairs:
     """A checked pair table that is in memory, in blocks."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame
-        self.types: Mapping[str, Any] = {}
+    def __init__(self, frame: "pd.DataFrame") -> None:
+        self._table, self._names = checked_table(frame), row_names(frame)
 
-    def blocks(self) -> Iterator[pd.DataFrame]:
+    def blocks(self) -> Iterator[FileRows]:
         """See `PairStream`."""
-        for start in range(0, len(self._frame), ROWS):
-            yield self._frame.iloc[start : start + ROWS]
+        for start in range(0, len(self._table), ROWS):
+            yield FileRows(self._table.slice(start, ROWS), start, self._names)
 
 
 class StreamedPairs:
@@ -69,10 +63,9 @@ class StreamedPairs:
     def __init__(self, content: Content, same_label: str | None) -> None:
         self._content, self._same_label = content, same_label
         self._stamp = _stamp(content.path)
-        self.types = parquet_types(content.path) if content.form == "parquet" else {}
         require_columns(content.columns, PAIR_COLUMNS[:2], str(content.path))
 
-    def blocks(self) -> Iterator[pd.DataFrame]:
+    def blocks(self) -> Iterator[FileRows]:
         """See `PairStream`."""
         content, where = self._content, str(self._content.path)
         if _stamp(content.path) != self._stamp:
@@ -80,9 +73,10 @@ class StreamedPairs:
         renamed, label = content.renamed, LabelColumn(where, self._same_label)
         rows = 0
         for raw in parquet_blocks(content) if content.form == "parquet" else text_blocks(content):
-            frame = raw.rename(columns=renamed)
-            rows += len(frame)
-            yield check_pairs(label.read(frame), where, need_same=False)
+            names = [renamed.get(name, name) for name in raw.table.column_names]
+            block = FileRows(raw.table.rename_columns(names), raw.begun, raw.names)
+            rows += len(block)
+            yield check_block(label.read(block), where)
         if not rows:
             below = " below its header" if content.form == "named" else ""
             raise PairFileError(f"{where}: has columns but no rows{below}")

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from siamese.inference.pair_stream import PairStream
+from siamese.pairing.arrow_columns import as_numpy, one_array
+from siamese.pairing.file_rows import FileRows
 from siamese.progress import progress
 
 # Eight bytes a pair: a million images need no more.
@@ -36,7 +37,7 @@ class PairImages:
     names: pa.Array
     codes: Codes
     named: NDArray[np.bool_]
-    first: pd.DataFrame
+    first: FileRows
 
 
 def read_images(stream: PairStream, known: pa.Array, file: Path) -> PairImages:
@@ -56,37 +57,31 @@ def read_images(stream: PairStream, known: pa.Array, file: Path) -> PairImages:
     names, pairs, labelled, first = known, 0, False, None
     named = np.zeros(len(known), bool)
     with file.open("wb") as written:
-        for frame in progress(stream.blocks(), "reading pairs", unit="block"):
-            codes, names = _number(frame, names)
+        for block in progress(stream.blocks(), "reading pairs", unit="block"):
+            codes, names = _number(block.table, names)
             written.write(codes.tobytes())
             named = np.append(named, np.ones(len(names) - len(named), bool))
             named[codes] = True
-            pairs += len(frame)
-            labelled = labelled or bool(frame["same"].notna().any())
-            first = frame if first is None else first
+            pairs += len(block)
+            same = block.table.column("same")
+            labelled = labelled or same.null_count < len(same)
+            first = block if first is None else first
     codes = np.memmap(file, CODE, "r", shape=(pairs, 2)) if pairs else np.zeros((0, 2), CODE)
-    return PairImages(pairs, labelled, names, codes, named, pd.DataFrame() if first is None else first)
+    return PairImages(pairs, labelled, names, codes, named, first or FileRows(pa.table({})))
 
 
-def _number(frame: pd.DataFrame, known: pa.Array) -> tuple[Codes, pa.Array]:
+def _number(table: pa.Table, known: pa.Array) -> tuple[Codes, pa.Array]:
     """The numbers of a block's images, (N, 2), and the names with those that are new at the end."""
-    sides = [_texts(frame[side]) for side in ("left", "right")]
-    coded = pa.concat_arrays(sides).dictionary_encode()
-    codes = coded.indices.to_numpy(zero_copy_only=False).reshape(2, -1).T
-    order = pd.unique(codes.ravel())  # as rows name them
+    coded = pa.concat_arrays([one_array(table.column(side)) for side in ("left", "right")]).dictionary_encode()
+    codes = as_numpy(coded.indices).reshape(2, -1).T
+    order = as_numpy(pa.array(codes.ravel()).unique())  # as rows name them
     names = coded.dictionary.take(pa.array(order))
-    numbers = pc.index_in(names, value_set=known).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    numbers = as_numpy(pc.index_in(names, value_set=known).fill_null(-1)).astype(np.int64)
     new = numbers < 0
     numbers[new] = len(known) + np.arange(np.count_nonzero(new))
     number_of = np.empty(len(order), CODE)
     number_of[order] = numbers
     return number_of[codes], pa.concat_arrays([known, names.filter(pa.array(new))])
-
-
-def _texts(column: pd.Series) -> pa.Array:
-    texts = pa.array(column)
-    chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
-    return pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in chunks])
 
 
 def texts_of(names: pa.Array, rows: NDArray[np.bool_]) -> Iterator[NDArray[np.object_]]:

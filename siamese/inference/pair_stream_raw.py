@@ -1,21 +1,22 @@
 """Blocks of rows of a text file with a header, or of a Parquet file, cells as the file has them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from siamese.errors import PairFileError
 from siamese.pairing.content import Content, recognise
-from siamese.pairing.delimited import Separator, first_line, split_line
+from siamese.pairing.delimited import Separator, blank_rows, first_line, split_line
+from siamese.pairing.file_rows import FileRows
 from siamese.pairing.lfw import is_lfw
-from siamese.pairing.rows import remember_rows
+from siamese.pairing.rows import RowNames
 
 # Bytes of text that Arrow reads at a time, how many of these make a block, and the rows of a block of Parquet. Arrow
 # reads up to 32 of its blocks ahead.
@@ -24,18 +25,6 @@ TEXT_BLOCK, TEXT_BLOCKS, PARQUET_ROWS = 2**22, 4, 2**18
 _HEAD = 2**20
 _SEPARATORS: tuple[Separator, ...] = ("\t", ",", ";")
 _SIDES = {"left", "right"}
-# In a block without gaps a column of whole numbers would have another type than in one with them.
-_NULLABLE = {
-    pa.bool_(): pd.BooleanDtype(),
-    pa.int8(): pd.Int8Dtype(),
-    pa.int16(): pd.Int16Dtype(),
-    pa.int32(): pd.Int32Dtype(),
-    pa.int64(): pd.Int64Dtype(),
-    pa.uint8(): pd.UInt8Dtype(),
-    pa.uint16(): pd.UInt16Dtype(),
-    pa.uint32(): pd.UInt32Dtype(),
-    pa.uint64(): pd.UInt64Dtype(),
-}
 
 
 def streamable(path: Path) -> Content | None:
@@ -72,26 +61,24 @@ def _named(path: Path, head: bytes, *, whole: bool) -> Content | None:
     return None
 
 
-def text_blocks(content: Content) -> Iterator[pd.DataFrame]:
-    """Every cell as text, rows without any value skipped; the index counts through all blocks.
+def text_blocks(content: Content) -> Iterator[FileRows]:
+    """Every cell as text, rows without any value skipped; rows are counted through all blocks.
 
     Raises:
         PairFileError: a row has more or fewer cells than the others, or a byte is not UTF-8.
     """
     read, begun, skipped = 0, 0, list[int]()
+    names = RowNames("line", 2, skipped)  # the header is the first line
     batches = _text_batches(content, _BadRows())
     while some := list(islice(batches, TEXT_BLOCKS)):
-        frame: pd.DataFrame = pa.Table.from_batches(some).to_pandas()
-        blank = _blank_rows(frame)
-        # The header is the first line.
+        table = pa.Table.from_batches(some).combine_chunks()
+        blank = blank_rows(table)
         skipped += (np.flatnonzero(blank) + begun + 2).tolist()
-        begun += len(frame)
-        frame = frame[~blank].reset_index(drop=True) if blank.any() else frame
-        frame.index = pd.RangeIndex(read, read + len(frame))
-        remember_rows(frame, "line", 2, skipped)
-        read += len(frame)
-        if len(frame):
-            yield frame
+        begun += len(table)
+        rows = FileRows(table.filter(pa.array(~blank)) if blank.any() else table, read, names)
+        read += len(rows)
+        if len(rows):
+            yield rows
 
 
 class _BadRows:
@@ -119,7 +106,7 @@ def _text_batches(content: Content, bad: _BadRows) -> Iterator[pa.RecordBatch]:
                 invalid_row_handler=bad,
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(names, pa.large_string()), strings_can_be_null=False
             ),
         )
     except pa.ArrowInvalid as error:
@@ -148,50 +135,42 @@ def _check_utf8(path: Path) -> None:
                 raise PairFileError(f"{path} line {number}: {found}; save the file as UTF-8") from None
 
 
-def _blank_rows(frame: pd.DataFrame) -> Any:
-    blank = (frame.iloc[:, 0] == "").to_numpy(dtype=bool)
-    return (frame == "").all(axis=1).to_numpy(dtype=bool) if blank.any() else blank
-
-
-def parquet_types(path: Path) -> Mapping[str, Any]:
-    """The Arrow types of the columns, of dictionaries those of their values.
+def parquet_blocks(content: Content) -> Iterator[FileRows]:
+    """Every column that is no index of pandas; dictionary-encoded values as plain ones, what is no number as missing.
 
     Raises:
         PairFileError: it is no whole Parquet file.
     """
-    try:
-        schema = parquet.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _broken(path, error) from None
-    return {field.name: _plain(field.type) for field in schema}
-
-
-def parquet_blocks(content: Content) -> Iterator[pd.DataFrame]:
-    """Every column, dictionary-encoded text as plain text; whole numbers and truth values as nullable types.
-
-    Raises:
-        PairFileError: it is no whole Parquet file.
-    """
-    path, read = content.path, 0
+    path, read, names = content.path, 0, RowNames("row", 1)
     try:
         with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
             for batch in file.iter_batches(PARQUET_ROWS):
-                table = pa.Table.from_batches([batch])
-                table = table.cast(
-                    pa.schema([field.with_type(_plain(field.type)) for field in table.schema], table.schema.metadata)
-                )
-                frame: pd.DataFrame = table.to_pandas(types_mapper=_NULLABLE.get).reset_index(drop=True)
-                frame.index = pd.RangeIndex(read, read + len(frame))
-                remember_rows(frame, "row", 1)
-                read += len(frame)
-                if len(frame):
-                    yield frame
+                rows = FileRows(_plain_table(batch), read, names)
+                read += len(rows)
+                if len(rows):
+                    yield rows
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from None
 
 
-def _plain(kind: Any) -> Any:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _plain_table(batch: pa.RecordBatch) -> pa.Table:
+    about = batch.schema.pandas_metadata or {}
+    index = [name for name in about.get("index_columns", []) if isinstance(name, str)]
+    columns = {
+        name: _plain(column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        if name not in index
+    }
+    return pa.table(columns)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_float32(column.type) or pa.types.is_float64(column.type):
+        number = pc.invert(pc.is_nan(column))
+        return column if pc.all(number).as_py() else pc.if_else(number, column, pa.scalar(None, column.type))
+    return column
 
 
 def _broken(path: Path, error: Exception) -> PairFileError:

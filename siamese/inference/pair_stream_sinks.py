@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from siamese.inference.decision import DecisionRule
@@ -15,7 +15,7 @@ from siamese.inference.verification import Failures, JudgedPairs, judged_table
 class Sink(Protocol):
     """Takes the blocks of a pair file with what was said of them, in order."""
 
-    def take(self, frame: pd.DataFrame, judged: JudgedPairs) -> None:
+    def take(self, table: pa.Table, judged: JudgedPairs) -> None:
         """Take a block."""
 
 
@@ -31,7 +31,7 @@ class Tally:
     def __init__(self) -> None:
         self.scored = self.same = self.answered = 0
 
-    def take(self, frame: pd.DataFrame, judged: JudgedPairs) -> None:
+    def take(self, table: pa.Table, judged: JudgedPairs) -> None:
         """See `Sink`."""
         self.scored += int(np.count_nonzero(judged.scored))
         self.same += int(np.count_nonzero(judged.answers.same & judged.answers.answered))
@@ -50,9 +50,9 @@ class TableSink:
     def __init__(self, writer: TableWriter, failures: Failures, *, labelled: bool) -> None:
         self._writer, self._failures, self._labelled = writer, failures, labelled
 
-    def take(self, frame: pd.DataFrame, judged: JudgedPairs) -> None:
+    def take(self, table: pa.Table, judged: JudgedPairs) -> None:
         """See `Sink`."""
-        self._writer.write(judged_table(frame, judged, self._failures, labelled=self._labelled))
+        self._writer.write(judged_table(table, judged, self._failures, labelled=self._labelled))
 
 
 class MemorySink:
@@ -66,21 +66,20 @@ class MemorySink:
 
     def __init__(self, failures: Failures, *, labelled: bool, keep: int | None) -> None:
         self._failures, self._labelled, self._keep = failures, labelled, keep
-        self._tables: list[pd.DataFrame] = []
+        self._tables: list[pa.Table] = []
         self._rows = 0
 
-    def take(self, frame: pd.DataFrame, judged: JudgedPairs) -> None:
+    def take(self, table: pa.Table, judged: JudgedPairs) -> None:
         """See `Sink`."""
         if self._tables and self._keep is not None and self._rows >= self._keep:
             return
-        table = judged_table(frame, judged, self._failures, labelled=self._labelled)
-        table.attrs = {}
-        self._tables.append(table if self._keep is None else table.iloc[: self._keep - self._rows].copy())
+        kept = judged_table(table, judged, self._failures, labelled=self._labelled)
+        self._tables.append(kept if self._keep is None else kept.slice(0, self._keep - self._rows))
         self._rows += len(self._tables[-1])
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> pa.Table:
         """What was kept."""
-        return pd.concat(self._tables) if len(self._tables) > 1 else self._tables[0]
+        return pa.concat_tables(self._tables)
 
 
 class SubmissionSink:
@@ -97,7 +96,7 @@ class SubmissionSink:
         self._form, self._rule = form, rule
         self._parts: list[NDArray[Any]] = []
 
-    def take(self, frame: pd.DataFrame, judged: JudgedPairs) -> None:
+    def take(self, table: pa.Table, judged: JudgedPairs) -> None:
         """See `Sink`."""
         if self._form.answer == "label":
             self._parts.append(judged.answers.same)

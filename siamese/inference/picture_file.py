@@ -54,8 +54,5 @@ def write_picture(path: Path, picture: Image.Image) -> None:
     content = io.BytesIO()
     suffix = path.suffix.lower()
     picture.save(content, "PNG" if suffix == ".png" else "JPEG", **OPTIONS[suffix])
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content.getvalue())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getvalue())

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from siamese.inference.runtime import OpenVinoRuntime
+from siamese.inference.runtime_openvino import OpenVinoRuntime
 from siamese.inference.verifier import Verifier
 
 

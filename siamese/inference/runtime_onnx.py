@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamese.errors import ModelError, OptionError
-from siamese.inference.export_manifest import NETWORK, PAIR_HEAD, read_manifest
-from siamese.inference.runtime import check_images, similarity_of, usable_processors
+from siamese.inference.export_manifest import IDENTITY_HEAD, NETWORK, PAIR_HEAD, read_manifest
+from siamese.inference.runtime import check_images, no_identity_head, similarity_of, usable_processors
 from siamese.similarity import pair_similarity
 
 
@@ -40,6 +40,10 @@ class OnnxRuntime:
         self._scorer = None
         if self.pair_head:
             self._scorer = _session(folder / self.manifest.file(PAIR_HEAD), threads)
+        self.folder, self.identities = folder, self.manifest.identities
+        self._namer = None
+        if self.identities:
+            self._namer = _session(folder / self.manifest.file(IDENTITY_HEAD), threads)
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `Runtime.embed`."""
@@ -56,6 +60,15 @@ class OnnxRuntime:
             return np.zeros(0)
         sides = {"left": np.ascontiguousarray(left, np.float32), "right": np.ascontiguousarray(right, np.float32)}
         return similarity_of(self._scorer.run(["logit"], sides)[0])
+
+    def identity_probabilities(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """As `Runtime.identity_probabilities`."""
+        if self._namer is None:
+            raise no_identity_head(str(self.folder))
+        if not len(vectors):
+            return np.zeros((0, self.identities), np.float32)
+        given = {"embeddings": np.ascontiguousarray(vectors, np.float32)}
+        return np.asarray(self._namer.run(["probabilities"], given)[0])
 
 
 def _session(path: Path, threads: int | None) -> Any:

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from siamese.errors import OptionError, PairFileError, unknown_name
-from siamese.pairing.delimited import Separator, first_line, parse_delimited, split_line
-from siamese.pairing.rows import row_name
+from siamese.pairing.arrow_columns import TEXT, any_of, equals, one_array, repeated
+from siamese.pairing.delimited import Separator, first_line, read_delimited, split_line
+from siamese.pairing.file_rows import FileRows
 from siamese.text_file import decode_text
 
 Answer = Literal["label", "score", "identity"]
@@ -20,6 +22,7 @@ _SEPARATORS: tuple[Separator, ...] = (",", "\t", ";")
 _SCORE_NAMES = ("score", "similarity", "probability", "prob", "confidence")
 # Different and same, as samples spell them.
 _WORDS = (("0", "1"), ("False", "True"), ("false", "true"), ("FALSE", "TRUE"))
+_NUMBER = r"^\s*[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:inf(inity)?))\s*$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,7 @@ class SubmissionForm:
     Attributes:
         columns: names of the id and of the answer.
         answer: `label` is same or different, `score` a number, `identity` text.
-        ids: every id that is to be answered, in order; None: those given, in the order given.
+        ids: every id that is to be answered, in order, an Arrow array of text; None: those given, in the order given.
         words: what stands for different and for same in a label.
         separator: of the cells.
         source: the sample file or the option that it comes from, for messages.
@@ -38,7 +41,7 @@ class SubmissionForm:
 
     columns: tuple[str, str]
     answer: Answer
-    ids: "pd.Series[str] | None" = None
+    ids: pa.Array | None = None
     words: tuple[str, str] = ("0", "1")
     separator: Separator = ","
     source: str = "--submission"
@@ -109,14 +112,14 @@ def read_sample(path: Path, answer: Answer | None = None) -> SubmissionForm:
         raise PairFileError(f"{path}: cannot be read ({error.strerror}); {_EXPECTED}") from None
     text = decode_text(data, path, PairFileError, _EXPECTED)
     columns, separator = _header(text, path)
-    frame = parse_delimited(text, str(path), separator)
-    if not len(frame):
+    rows = read_delimited(text, str(path), separator)
+    if not len(rows):
         raise PairFileError(f"{path}: has a header and no rows; {_EXPECTED}")
-    ids, answers = frame.iloc[:, 0], frame.iloc[:, 1]
-    _check_ids(frame, ids, path)
-    words = next((words for words in _WORDS if answers.isin(words).all()), None)
+    ids, answers = (one_array(column).cast(TEXT) for column in rows.table.columns)
+    _check_ids(rows, ids, path)
+    words = next((words for words in _WORDS if _all_in(answers, words)), None)
     found = _known(answer) if answer is not None else _answer_of(answers, words, path)
-    places = int(answers.str.count(r"\S+").max()) if found == "identity" else SUBMITTED
+    places = _most_words(answers) if found == "identity" else SUBMITTED
     return SubmissionForm(columns, found, ids, words or ("0", "1"), separator, str(path), places or SUBMITTED)
 
 
@@ -135,27 +138,38 @@ def _header(text: str, path: Path) -> tuple[tuple[str, str], Separator]:
     raise PairFileError(f"{path} line 1: the header is {line[:200]!r}; {_EXPECTED}")
 
 
-def _check_ids(frame: pd.DataFrame, ids: "pd.Series[str]", path: Path) -> None:
-    empty = (ids == "").to_numpy(dtype=bool)
-    if empty.any():
-        raise PairFileError(f"{path} {row_name(frame, int(empty.argmax()))}: the id is empty; name each row")
-    repeated = ids.duplicated().to_numpy(dtype=bool)
-    if repeated.any():
-        first = int(repeated.argmax())
+def _check_ids(rows: FileRows, ids: pa.Array, path: Path) -> None:
+    empty = pc.index(ids, "").as_py()
+    if empty >= 0:
+        raise PairFileError(f"{path} {rows.row_name(empty)}: the id is empty; name each row")
+    again = repeated(ids)
+    if again.any():
+        first = int(again.argmax())
         raise PairFileError(
-            f"{path} {row_name(frame, first)}: the id {ids.iloc[first]!r} stands in an earlier row too; "
+            f"{path} {rows.row_name(first)}: the id {ids[first].as_py()!r} stands in an earlier row too; "
             "each id is answered once"
         )
 
 
-def _answer_of(answers: "pd.Series[str]", words: tuple[str, str] | None, path: Path) -> Answer:
-    if (answers == "").all():
+def _all_in(answers: pa.Array, words: tuple[str, str]) -> bool:
+    return bool(pc.all(pc.is_in(answers, value_set=pa.array(words, TEXT))).as_py())
+
+
+def _answer_of(answers: pa.Array, words: tuple[str, str] | None, path: Path) -> Answer:
+    if not any_of(pc.invert(equals(answers, ""))):
         raise PairFileError(
             f"{path}: shows no answers, so that labels cannot be told from scores; say --answer label or "
             "--answer score"
         )
     if words is not None:
         return "label"
-    numbers = pd.to_numeric(answers, errors="coerce")
-    whole = answers.str.fullmatch(r"\s*[+-]?[0-9]+\s*")
-    return "score" if numbers.notna().all() and not whole.all() else "identity"
+    numbers = pc.match_substring_regex(answers, _NUMBER)
+    whole = pc.match_substring_regex(answers, r"^\s*[+-]?[0-9]+\s*$")
+    return "score" if pc.all(numbers).as_py() and not pc.all(whole).as_py() else "identity"
+
+
+def _most_words(answers: pa.Array) -> int:
+    """The most words in an answer."""
+    texts = pc.utf8_trim_whitespace(answers)
+    most = pc.max(pc.list_value_length(pc.utf8_split_whitespace(texts))).as_py()
+    return int(most) if any_of(pc.invert(equals(texts, ""))) else 0

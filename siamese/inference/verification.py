@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from siamese.evaluation.calibration_band import Answers
 from siamese.images.loader import Outcome
 from siamese.inference.decision import DecisionRule
+from siamese.inference.pandas_types import with_pandas_types
+from siamese.pairing.arrow_columns import TEXT, equals, one_array, text
 
 COLUMNS = ("similarity", "probability", "same_predicted", "status", "detail")
 """What is put beside the columns of the pair file."""
@@ -60,48 +62,54 @@ class Failures:
     """
 
     def __init__(self, failures: Sequence[tuple[str, Outcome]], root: Path) -> None:
-        reasons = [_reason(image, root, outcome.detail) for image, outcome in failures]
+        reasons = [_unicode(_reason(image, root, outcome.detail)) for image, outcome in failures]
         self.first = reasons[0] if reasons else None
-        # -1, of an image that did not fail, is the last.
-        self._texts = np.array([*reasons, ""], dtype=object)
-        self._lookup = pd.Index([image for image, _ in failures], dtype=object)
+        self._texts = pa.array(reasons, TEXT)
+        self._images = pa.array([image for image, _ in failures], TEXT)
 
-    def details(self, lost: pd.DataFrame) -> NDArray[np.object_]:
+    def details(self, lost: pa.Table) -> pa.Array:
         """Which image of each pair without a score failed, and why, shape (N,)."""
         left, right = (
-            self._texts[self._lookup.get_indexer(pd.Index(lost[side].astype(object)))] for side in ("left", "right")
+            self._texts.take(pc.index_in(one_array(lost.column(side)), value_set=self._images)).fill_null("")
+            for side in ("left", "right")
         )
-        right = np.where(left == right, "", right)
-        told = left + np.where((left != "") & (right != ""), "; ", "").astype(object) + right
-        return np.asarray(np.where(told == "", "the similarity is not a number", told), dtype=object)
+        both = pc.and_not(pc.invert(equals(left, "")), equals(right, ""))
+        one = pc.if_else(equals(left, ""), right, left)
+        joined = pc.binary_join_element_wise(left, right, text("; "))
+        told = pc.if_else(pc.and_(both, pc.not_equal(left, right)), joined, one)
+        return pc.if_else(equals(told, ""), text("the similarity is not a number"), told)
 
 
-def judged_table(frame: pd.DataFrame, judged: JudgedPairs, failures: Failures, *, labelled: bool) -> pd.DataFrame:
+def judged_table(table: pa.Table, judged: JudgedPairs, failures: Failures, *, labelled: bool) -> pa.Table:
     """Pairs in input order, with `COLUMNS` beside their own.
 
-    `probability` is there with a calibration only. `same_predicted` is True, False, or missing for a pair that is
+    `probability` is there with a calibration only. `same_predicted` is true, false, or missing for a pair that is
     unsure, failed, or has nothing to be decided by; `status` is `scored` or `failed`, and `detail` says which image
-    failed and why.
+    failed and why. To pandas truth values and whole numbers become nullable types.
 
     Args:
-        frame: the pairs.
+        table: the pairs.
         judged: what was said of them.
         failures: of their images.
         labelled: whether the pair file has a label; without a single one the column `same` is left out.
     """
     if not labelled:
-        frame = frame.drop(columns="same")
-    scored = judged.scored
-    columns: dict[str, Any] = {"similarity": judged.scores}
+        table = table.drop_columns(["same"])
+    lost = ~judged.scored
+    columns: dict[str, pa.Array] = {"similarity": pa.array(judged.scores, pa.float64(), from_pandas=True)}
     if judged.probabilities is not None:
-        columns["probability"] = judged.probabilities
-    columns["same_predicted"] = pd.arrays.BooleanArray(judged.answers.same.copy(), ~judged.answers.answered)
-    columns["status"] = np.where(scored, "scored", "failed")
-    details = np.full(len(frame), "", dtype=object)
-    if not scored.all():
-        details[~scored] = failures.details(frame[~scored])
-    columns["detail"] = details
-    return frame.assign(**columns)
+        columns["probability"] = pa.array(judged.probabilities, pa.float64(), from_pandas=True)
+    columns["same_predicted"] = pa.array(judged.answers.same, pa.bool_(), mask=~judged.answers.answered)
+    words = pa.array(["scored", "failed"], TEXT)
+    columns["status"] = words.take(pa.array(lost.astype(np.int8)))
+    empty = pa.array([""], TEXT).take(pa.array(np.zeros(len(lost), np.int8)))
+    if lost.any():
+        where = pa.array(lost)
+        empty = pc.replace_with_mask(empty, where, failures.details(table.filter(where)))
+    columns["detail"] = empty
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return with_pandas_types(table, filled=["fold"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +134,7 @@ class Verification:
     accepted: int | None
     unsure: int | None
     first_failure: str | None
-    rows: pd.DataFrame | None
+    rows: pa.Table | None
 
     @property
     def failed(self) -> int:
@@ -138,3 +146,8 @@ def _reason(image: str, root: Path, detail: str) -> str:
     """Why an image failed, after its path as the pair file has it."""
     # What reads images names them by their whole path, of a .bin file even below a folder that is gone.
     return f"{image}: {detail.removeprefix(f'{root / image}').removeprefix(': ') or 'no face found'}"
+
+
+def _unicode(text: str) -> str:
+    """A reason that any file can hold: bytes of a name that are no text, as their numbers."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,26 +1,28 @@
 """The verifier: a model and everything needed to use it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from siamese.device import may_have_gpu, resolve_device
-from siamese.errors import FaceError, ImageError, ModelError, OptionError, unknown_name
+from siamese.device import resolve_device
+from siamese.errors import DataError, ModelError, OptionError
 from siamese.evaluation.calibration import Calibration
 from siamese.evaluation.operating_points import OperatingPoint
 from siamese.images.faces import FaceChoice
 from siamese.images.input_spec import InputSpec
 from siamese.images.loader import AlignChoice, ImageLoader, Outcome
+from siamese.images.source import ImageSource
+from siamese.inference.comparison import Comparison, require_usable
 from siamese.inference.decision import DecisionRule, check_finite, make_rule
-from siamese.inference.export_manifest import find_export
-from siamese.inference.runtime import OpenVinoRuntime, Runtime, TorchRuntime
+from siamese.inference.runtime import Runtime, TorchRuntime
+from siamese.inference.runtime_choice import choose_runtime
+from siamese.inference.runtime_openvino import OpenVinoRuntime
 from siamese.model.card import ModelCard
 from siamese.model.embeddings import Embeddings, default_batch
-from siamese.progress import progress
+from siamese.progress import log, progress
 from siamese.similarity import normalise
 
 if TYPE_CHECKING:
@@ -29,42 +31,10 @@ if TYPE_CHECKING:
 RuntimeChoice = Literal["auto", "torch", "openvino"]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The answer to "same or different?".
-
-    Attributes:
-        same: the verdict; None where abstaining was allowed and the answer would be too uncertain.
-        similarity: of the two embeddings, in [-1, 1]: the pair head's where the model has one, else their cosine.
-        probability: that the two are the same, at `prior`; None for a model without a calibration.
-        prior: share of genuine pairs that the probability supposes; None without a probability.
-        threshold: accept at this similarity and above; None where the probability decides.
-        far: share of impostor pairs of the split that the threshold accepts; None without an operating point.
-        point: name of the operating point; None for a threshold given by hand, and where the probability decides.
-        split: what the operating point was fitted on, or the calibration where the probability decides; None for a
-            threshold given by hand.
-        genuine: how many genuine pairs the split has; None without one.
-        impostor: how many impostor pairs the split has; None without one.
-        abstain: answer only where the answer is wrong with at most this probability; None to answer always.
-        outcomes: of the two images: faces found and chosen, where faces were looked for.
-    """
-
-    same: bool | None
-    similarity: float
-    probability: float | None
-    prior: float | None
-    threshold: float | None
-    far: float | None
-    point: str | None
-    split: str | None
-    genuine: int | None
-    impostor: int | None
-    abstain: float | None
-    outcomes: tuple[Outcome, Outcome]
-
-
 class Verifier:
     """A model folder, an export, or an untouched encoder, ready to embed and compare.
+
+    Safe to use from several threads at once; nothing of it changes once it is loaded.
 
     Attributes:
         name: how the model was named.
@@ -75,6 +45,7 @@ class Verifier:
         align: whether faces are aligned, as it was asked for.
         face: which face of an image with several.
         flip: whether each image is embedded together with its mirror image.
+        loader: prepares images as all this says.
     """
 
     def __init__(
@@ -95,7 +66,7 @@ class Verifier:
         self.runtime: Runtime = TorchRuntime(network, device) if _is_network(network) else network  # type: ignore[arg-type, assignment]
         self.input_spec = input_spec or self.network.input_spec
         self.align, self.face, self.flip = align, face, flip
-        self._loader = ImageLoader(self.input_spec, align=align, face=face, device=device)
+        self.loader = ImageLoader(self.input_spec, align=align, face=face, device=device)
 
     @classmethod
     def load(
@@ -110,14 +81,15 @@ class Verifier:
         input_size: tuple[int, int] | None = None,
         flip: bool = False,
         seed: int | None = None,
+        brief: bool = False,
     ) -> "Verifier":
         """Load a model folder or an export, or build an untouched encoder (`NAME`, `NAME@TAG`, `NAME@FILE`).
 
         Args:
             model: folder or name; a folder of that name goes first.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            runtime: `openvino` runs the export of a model folder, on the CPU and without torch; `torch` runs its
-                weights; `auto` takes the export where there is one and no GPU is asked for or found.
+            runtime: `openvino` runs an export, on the CPU and without torch; `torch` runs the weights; `auto` chooses
+                as `choose_runtime` does, which makes a missing export.
             precision: of an export, as of `OpenVinoRuntime`.
             align: `auto` brings raw photographs to the template that the model needs, `yes`, `no`.
             face: which face of an image with several.
@@ -126,6 +98,7 @@ class Verifier:
                 image. It costs a second pass, and is for what may be mirrored: faces, not characters. Operating
                 points and calibration of a model folder were fitted without.
             seed: of the weights of `NAME@random`; None to draw them from torch's generator.
+            brief: for a few images only, so that what starts soonest is chosen before what embeds the most a second.
 
         Raises:
             SiameseError: no such model, a changed folder, missing weights, a missing device or export.
@@ -135,20 +108,25 @@ class Verifier:
             raise OptionError(f"--input-size: the model folder {path} has its own; leave the option out")
         if path.is_file():
             raise ModelError(f"{path}: is a file; expected a model folder, or NAME@{path} to use it as weights")
-        export = _export_to_run(path, device, runtime)
+        export = choose_runtime(model, device, runtime, precision, input_size=input_size, brief=brief).export
         choices: dict[str, Any] = {"align": align, "face": face, "flip": flip}
         if export is not None:
             exported = OpenVinoRuntime(export, precision)
             card = None if exported.manifest.card is None else ModelCard.model_validate(exported.manifest.card)
             spec = InputSpec.model_validate(exported.manifest.input)
-            return cls(str(model), exported, card, device="cpu", input_spec=spec, **choices)
+            return cls(str(model), exported, card, device="cpu", input_spec=spec, **choices)._warned()
         where = resolve_device(device)
         if path.is_dir():
             from siamese.model.folder import load_model
 
             network, card = load_model(path)
-            return cls(str(model), network, card, device=where, **choices)
+            return cls(str(model), network, card, device=where, **choices)._warned()
         return cls(str(model), _untouched(str(model), input_size, seed), None, device=where, **choices)
+
+    def _warned(self) -> "Verifier":
+        if self.flip and (self.operating_points or self.calibration is not None):
+            log.warning("--flip: thresholds and calibration of %s were fitted without it", self.name)
+        return self
 
     @property
     def network(self) -> "SiameseNetwork":
@@ -178,9 +156,9 @@ class Verifier:
         """Thresholds that travel with the model; none for an untouched encoder."""
         return () if self.card is None else self.card.operating_points
 
-    def prepare(self, sources: Sequence[Path | bytes]) -> tuple[NDArray[np.uint8], list[Outcome]]:
+    def prepare(self, sources: Sequence[ImageSource]) -> tuple[NDArray[np.uint8], list[Outcome]]:
         """Images as the network sees them: pixels (N, H, W, 3) RGB, black where the outcome is not `ok`."""
-        return self._loader.load(sources)
+        return self.loader.load(sources)
 
     def embed_pixels(self, pixels: NDArray[np.uint8], *, batch: int | None = None) -> NDArray[np.float32]:
         """Embed prepared pixels.
@@ -202,13 +180,13 @@ class Verifier:
             vectors[start : start + batch] = given
         return vectors
 
-    def embed(self, sources: Sequence[Path | bytes], *, batch: int | None = None) -> Embeddings:
+    def embed(self, sources: Sequence[ImageSource], *, batch: int | None = None) -> Embeddings:
         """Load and embed images, each once; the caller passes unique ones.
 
         Memory holds one batch of pixels and the embeddings.
 
         Args:
-            sources: paths, or image files as bytes.
+            sources: paths, the bytes of image files, Pillow images, or pixels (H, W, 3), uint8, RGB.
             batch: images at a time; None for what suits the device.
         """
         batch = batch or default_batch(self.device)
@@ -225,11 +203,37 @@ class Verifier:
         return Embeddings(vectors, outcomes)
 
     def similarity(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[Any]:
-        """Similarity of each row of `left` (N, D) with the same row of `right` (N, D); shape (N,), in [-1, 1].
+        """Similarity of each row of `left` with the same row of `right`.
 
-        The pair head's where the model has one, else the cosine.
+        Args:
+            left: embeddings, shape (N, D), rows of unit length.
+            right: embeddings, shape (N, D), rows of unit length.
+
+        Returns:
+            Shape (N,), in [-1, 1]: the pair head's where the model has one, else the cosine.
+
+        Raises:
+            DataError: other shapes.
         """
+        shapes = np.shape(left), np.shape(right)
+        if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] != self.embedding_dim:
+            raise DataError(
+                f"embeddings {shapes[0]} and {shapes[1]}: expected (N, {self.embedding_dim}) both, a pair a row"
+            )
         return self.runtime.similarity(left, right)
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """What the model's identity head tells apart, in the order of its probabilities; none without such a head."""
+        return () if self.card is None or self.card.identities is None else self.card.identities
+
+    def identity_probabilities(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of each of `identities` for unit embeddings (N, D): shape (N, C), rows that sum to 1.
+
+        Raises:
+            OptionError: the model has no identity head.
+        """
+        return self.runtime.identity_probabilities(vectors)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -252,8 +256,8 @@ class Verifier:
 
     def compare(
         self,
-        left: Path | bytes,
-        right: Path | bytes,
+        left: ImageSource,
+        right: ImageSource,
         *,
         far: float | None = None,
         at: str | None = None,
@@ -264,8 +268,8 @@ class Verifier:
         """Decide whether two images show the same identity; one of `far`, `at`, `threshold`, `abstain` may be given.
 
         Args:
-            left: path, or an image file as bytes.
-            right: path, or an image file as bytes.
+            left: a path, the bytes of an image file, a Pillow image, or pixels (H, W, 3), uint8, RGB.
+            right: likewise.
             far: use the operating point for this FAR; None for the one of best accuracy.
             at: use the operating point of this name: `accuracy`, `f1` or `eer`.
             threshold: use this similarity instead of an operating point.
@@ -276,16 +280,16 @@ class Verifier:
         Raises:
             ImageError: an image cannot be read.
             FaceError: no face in an image of which the model needs one.
+            DataError: an image given as something else, or an array of another shape or type.
             OptionError: more than one way to decide, or one that the model has not; a prior for a model without a
                 calibration, or outside (0, 1).
             ModelError: the similarity is no number.
         """
         rule = self.decision_rule(far=far, at=at, threshold=threshold, abstain=abstain, prior=prior)
-        embeddings = self.embed([left, right])
-        first, second = embeddings.outcomes
-        for source, outcome in ((left, first), (right, second)):
-            _require(source, outcome)
-        vectors = embeddings.vectors
+        crops, outcomes = self.prepare([left, right])
+        for source, outcome in zip((left, right), outcomes, strict=True):
+            require_usable(source, outcome)
+        vectors = self.embed_pixels(crops)
         score = check_finite(self.name, float(self.similarity(vectors[:1], vectors[1:])[0]))
         scores, fitted = np.array([score]), rule.fitted
         probabilities, answers = rule.probabilities(scores), rule.answers(scores)
@@ -301,16 +305,9 @@ class Verifier:
             genuine=None if fitted is None else fitted.genuine,
             impostor=None if fitted is None else fitted.impostor,
             abstain=rule.abstain,
-            outcomes=(first, second),
+            outcomes=(outcomes[0], outcomes[1]),
+            crops=crops,
         )
-
-
-def _require(source: Path | bytes, outcome: Outcome) -> None:
-    if outcome.status == "unreadable":
-        raise ImageError(outcome.detail)
-    if outcome.status == "no_face":
-        name = "the image given as bytes" if isinstance(source, bytes) else str(source)
-        raise FaceError(f"{name}: no face found; give a clearer image, or --align no for one that is cropped already")
 
 
 def _is_network(given: Any) -> bool:
@@ -328,20 +325,3 @@ def _untouched(name: str, input_size: tuple[int, int] | None, seed: int | None) 
         if seed is not None:
             torch.manual_seed(seed)
         return SiameseNetwork(create_encoder(name, input_size=input_size))
-
-
-def _export_to_run(model: Path, device: str, runtime: str) -> Path | None:
-    """The export that is to be run; None for torch."""
-    if runtime not in get_args(RuntimeChoice):
-        raise unknown_name("runtime", runtime, get_args(RuntimeChoice))
-    export = find_export(model) if model.is_dir() else None
-    if runtime == "openvino":
-        if export is None:
-            raise ModelError(f"{model}: no export; run `siamese export {model}`, or leave --runtime openvino out")
-        if device not in ("auto", "cpu"):
-            raise OptionError(
-                f"--device {device}: an export runs on the CPU; leave one of --device and --runtime out"
-            )
-        return export
-    wanted = runtime == "auto" and (device == "cpu" or (device == "auto" and not may_have_gpu()))
-    return export if wanted else None

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -36,8 +35,10 @@ from siamese.inference.submission_form import SubmissionForm
 from siamese.inference.submission_ids import pair_ids
 from siamese.inference.verification import COLUMNS, Failures, Verification, judge
 from siamese.inference.verifier import Verifier
+from siamese.pairing.arrow_columns import TEXT, as_numpy
 from siamese.pairing.face_bin import is_bin
-from siamese.pairing.table import check_files_exist, present
+from siamese.pairing.file_rows import FileRows
+from siamese.pairing.presence import present
 from siamese.progress import log, progress
 
 
@@ -100,9 +101,9 @@ def verify(
     if verifier.flip and (rule.calibration is not None or rule.point is not None):
         log.warning("--flip: thresholds and calibration of %s were fitted without it", verifier.name)
     with open_pair_stream(pairs, root, same_label=same_label) as (stream, base):
-        ids = None
+        ids: pa.Array | None = None
         if form is not None and output is not None:
-            ids = pair_ids(pd.concat(list(stream.blocks())), form)
+            ids = pair_ids(pa.concat_tables([block.table for block in stream.blocks()]), form)
             check_ids(output, ids, form)  # before the work, which may take hours
         # Images of a .bin file lie in another folder each time.
         about = about_embeddings(verifier, pairs if is_bin(pairs) else base)
@@ -142,9 +143,9 @@ def _prepare(
     store = EmbeddingStore(work, verifier.embedding_dim)
     images = read_images(stream, store.names, work / "pairs")
     if takes_columns:
-        _check_columns(images.first, where)
+        _check_columns(images.first.table, where)
     failed = failed_alignments(base)
-    lost = pc.is_in(images.names, value_set=pa.array(list(failed), images.names.type)).to_numpy(zero_copy_only=False)
+    lost = as_numpy(pc.is_in(images.names, value_set=pa.array(list(failed), TEXT)))
     wanted = images.named & ~lost
     _check_any_there(images, wanted, failed, base, where)
     store.extend(images.names)
@@ -161,7 +162,7 @@ def _prepare(
 def _written(ready: _Ready, rule: DecisionRule, output: Path, work: Path) -> Verification:
     made = work / f"output{output.suffix}"
     try:
-        with table_writer(made, output.suffix, ready.stream.types, output) as writer:
+        with table_writer(made, output.suffix) as writer:
             found = _score(ready, rule, TableSink(writer, ready.failures, labelled=ready.images.labelled))
     except OSError:
         made.unlink(missing_ok=True)  # a full disk needs the room more than anyone needs a part of it
@@ -175,9 +176,7 @@ def _kept(ready: _Ready, rule: DecisionRule, keep: int | None) -> Verification:
     return _score(ready, rule, sink)
 
 
-def _submitted(
-    ready: _Ready, rule: DecisionRule, output: Path, ids: "pd.Series[str]", form: SubmissionForm
-) -> Verification:
+def _submitted(ready: _Ready, rule: DecisionRule, output: Path, ids: pa.Array, form: SubmissionForm) -> Verification:
     sink = SubmissionSink(form, rule)
     found = _score(ready, rule, sink)
     write_submission(output, ids, sink.answers(), form)
@@ -189,12 +188,12 @@ def _score(ready: _Ready, rule: DecisionRule, sink: Sink) -> Verification:
     images, tally, begun = ready.images, Tally(), 0
     nothing: tuple[None, ...] = ()
     with progress(nothing, f"scoring {images.pairs} pairs", images.pairs, "pair") as bar:
-        for frame in ready.stream.blocks():
-            judged = judge(ready.scorer.scores(images.codes[begun : begun + len(frame)]), rule)
+        for block in ready.stream.blocks():
+            judged = judge(ready.scorer.scores(images.codes[begun : begun + len(block)]), rule)
             for each in (tally, sink):
-                each.take(frame, judged)
-            begun += len(frame)
-            bar.update(len(frame))
+                each.take(block.table, judged)
+            begun += len(block)
+            bar.update(len(block))
     decides = rule.decides
     return Verification(
         rule=rule,
@@ -214,18 +213,27 @@ def _check_any_there(
     """Refuse a root below which not one image is."""
     if any(present(base, names).any() for names in texts_of(images.names, wanted)):
         return
-    frame = images.first
-    known = frame["left"].isin(list(failed)) | frame["right"].isin(list(failed))
-    if not (rows := frame[~known][["left", "right"]].head(1)).empty:
-        # The first row, which is named, and every other image, of which it is said how many there are.
-        others = images.names.filter(pa.array(wanted)).to_pandas()
-        every = pd.concat([rows, pd.DataFrame({"left": others, "right": others})], ignore_index=False)
-        every.attrs = dict(frame.attrs)
-        check_files_exist(every, base, str(where))
+    table, listed = images.first.table, pa.array(list(failed), TEXT)
+    known = pc.or_(*(pc.is_in(table.column(side), value_set=listed) for side in ("left", "right")))
+    row = pc.index(known, pa.scalar(False, pa.bool_())).as_py()
+    if row >= 0:
+        _refuse_missing(images.first, row, images.names.filter(pa.array(wanted)), base, where)
 
 
-def _check_columns(frame: pd.DataFrame, path: Path) -> None:
-    taken = [name for name in COLUMNS if name in frame.columns]
+def _refuse_missing(rows: FileRows, row: int, names: pa.Array, base: Path, where: Path) -> None:
+    import pandas as pd
+
+    from siamese.pairing.table import check_files_exist
+
+    # The row, which is named, and every other image, of which it is said how many there are.
+    frame, others = rows.frame(), names.to_pandas()
+    every = pd.concat([frame.iloc[[row]][["left", "right"]], pd.DataFrame({"left": others, "right": others})])
+    every.attrs = dict(frame.attrs)
+    check_files_exist(every, base, str(where))
+
+
+def _check_columns(table: pa.Table, path: Path) -> None:
+    taken = [name for name in COLUMNS if name in table.column_names]
     if taken:
         raise PairFileError(
             f"{path}: has a column {taken[0]!r}, and verifying adds one of that name; rename it or leave it out"

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from siamese.atomic import atomic_path, write_text
-from siamese.encoders.download import sha256_of
+from siamese.encoders.checksum import sha256_of
 from siamese.encoders.registry import create_untrained
 from siamese.errors import ModelError, SiameseError
 from siamese.heads.identity import IdentityHead

@@ -11,11 +11,14 @@ In FF both numbers count frontal images, in FP the first a frontal and the secon
 import posixpath
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from siamese.errors import PairFileError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LISTS = {"F": "Pair_list_F.txt", "P": "Pair_list_P.txt"}
 _GROUPS = ("FF", "FP")
@@ -39,7 +42,7 @@ def cfp_groups(folder: Path) -> list[Path] | None:
     return None
 
 
-def read_cfp(groups: list[Path]) -> pd.DataFrame:
+def read_cfp(groups: list[Path]) -> "pd.DataFrame":
     """Read the pairs of FF, FP or both into a pair table.
 
     Args:
@@ -53,6 +56,8 @@ def read_cfp(groups: list[Path]) -> pd.DataFrame:
     Raises:
         PairFileError: names the file and the line, what was found and what was expected.
     """
+    import pandas as pd
+
     protocol = groups[0].parent.parent
     needed = sorted({letter for group in groups for letter in group.name})
     lists = {letter: _read_list(protocol, _LISTS[letter]) for letter in needed}
@@ -74,6 +79,8 @@ def _folds_of(group: Path) -> list[Path]:
 
 def _read_list(protocol: Path, name: str) -> "pd.Series[str]":
     """The paths of a list by their numbers."""
+    import pandas as pd
+
     # The dataset's own description puts the lists beside FF and FP, its archive one folder above.
     found = [path for path in (protocol / name, protocol / "Split" / name) if path.is_file()]
     file = found[0] if found else protocol / name
@@ -94,7 +101,9 @@ def _read_list(protocol: Path, name: str) -> "pd.Series[str]":
     return pd.Series(paths, index=numbers.to_numpy(), dtype=str)
 
 
-def _read_pairs(file: Path, group: str, lists: "dict[str, pd.Series[str]]") -> pd.DataFrame:
+def _read_pairs(file: Path, group: str, lists: "dict[str, pd.Series[str]]") -> "pd.DataFrame":
+    import pandas as pd
+
     cells = _extract(file, r"^([0-9]{1,9})\s*,\s*([0-9]{1,9})$", "NUMBER,NUMBER")
     sides = {}
     for side, letter, numbers in (("left", group[0], cells[0]), ("right", group[1], cells[1])):
@@ -115,8 +124,10 @@ def _read_pairs(file: Path, group: str, lists: "dict[str, pd.Series[str]]") -> p
     return frame.assign(group=group)
 
 
-def _extract(file: Path, pattern: str, expected: str) -> pd.DataFrame:
+def _extract(file: Path, pattern: str, expected: str) -> "pd.DataFrame":
     """The parts of every line that is not blank; the index numbers the lines."""
+    import pandas as pd
+
     try:
         lines = pd.Series(file.read_text(encoding="utf-8-sig").split("\n"), dtype=object).str.strip()
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array, csr_array  # type: ignore[import-untyped]
 from scipy.sparse.csgraph import breadth_first_order, connected_components  # type: ignore[import-untyped]
 
 from siamese.pairing.rows import row_name
-from siamese.pairing.table import PAIR_COLUMNS, QUADRUPLET_COLUMNS
+from siamese.pairing.table_columns import PAIR_COLUMNS, QUADRUPLET_COLUMNS
 
 Ints = NDArray[np.int64]
 # Of a longer chain the middle is left out when it is worded.

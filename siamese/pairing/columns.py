@@ -4,7 +4,6 @@ A table may have ten million rows over a million images: text that comes as cate
 stays categorical, and no other column is walked cell by cell in Python.
 """
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -17,25 +16,6 @@ from siamese.pairing.rows import row_name
 # pandas 3 keeps text as `str`, pandas 2 as `object`; both mark what is missing with NaN.
 _TEXT = pd.Series(["text"]).dtype
 _TRUE, _FALSE = "1", "0"
-
-
-def require_columns(found: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Refuse a table that lacks one of `required` or names a column twice.
-
-    Raises:
-        PairFileError: names the missing or doubled column and the columns found.
-    """
-    names = [str(name) for name in found]
-    shown = ", ".join(repr(name) for name in names)
-    shown = shown if len(shown) <= 200 else shown[:200] + "..."
-    missing = [name for name in required if name not in names]
-    if missing:
-        raise PairFileError(
-            f"{where}: no column {missing[0]!r}; columns found: {shown}; expected at least {', '.join(required)}"
-        )
-    doubled = [name for name in names if names.count(name) > 1]
-    if doubled:
-        raise PairFileError(f"{where}: column {doubled[0]!r} appears twice; columns found: {shown}")
 
 
 def path_column(frame: pd.DataFrame, name: str, where: str) -> "pd.Series[str]":

@@ -13,7 +13,7 @@ from siamese.pairing.face_bin import starts_like_bin
 from siamese.pairing.lfw import is_lfw
 from siamese.pairing.lines import Kind, shape_of
 from siamese.pairing.parquet_file import parquet_names
-from siamese.pairing.table import PAIR_KNOWN, QUADRUPLET_KNOWN, TRIPLET_COLUMNS
+from siamese.pairing.table_columns import PAIR_KNOWN, QUADRUPLET_KNOWN, TRIPLET_COLUMNS
 from siamese.text_file import decode_text
 
 Form = Literal["named", "parquet", "lines", "lfw", "cfp"]

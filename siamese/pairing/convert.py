@@ -8,7 +8,8 @@ import pandas as pd
 from siamese.errors import OptionError
 from siamese.pairing.face_bin import is_bin, unpack_bin, write_bin
 from siamese.pairing.formats import TableKind, held_columns, read_any, write_any
-from siamese.pairing.table import PAIR_COLUMNS, pair_counts
+from siamese.pairing.table import pair_counts
+from siamese.pairing.table_columns import PAIR_COLUMNS
 from siamese.progress import log
 
 BIN = "bin"

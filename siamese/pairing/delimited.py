@@ -4,16 +4,21 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
 from siamese.atomic import atomic_path
 from siamese.errors import PairFileError
-from siamese.pairing.rows import remember_rows
+from siamese.pairing.arrow_columns import as_numpy, equals, is_text, one_array
+from siamese.pairing.file_rows import FileRows
+from siamese.pairing.rows import RowNames
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Separator = Literal["\t", ",", ";", " "]
 """What parts cells; the blank stands for any run of blanks and tabs."""
@@ -36,7 +41,7 @@ def first_line(text: str) -> str:
 
 def parse_delimited(
     text: str, where: str, separator: Separator = ",", columns: Sequence[str] | None = None
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Read every cell as text; rows without any value are skipped.
 
     Nothing is taken for a missing value: an image may be named `NA` and a person `None`.
@@ -50,19 +55,38 @@ def parse_delimited(
     Raises:
         PairFileError: a row has more or fewer cells than the others.
     """
+    return read_delimited(text, where, separator, columns).frame()
+
+
+def read_delimited(
+    text: str, where: str, separator: Separator = ",", columns: Sequence[str] | None = None
+) -> FileRows:
+    """As `parse_delimited`, without pandas: an Arrow table of text.
+
+    Raises:
+        PairFileError: a row has more or fewer cells than the others.
+    """
     names = split_line(first_line(text), separator) if columns is None else list(columns)
     first = 2 if columns is None else 1
     if separator == " ":
         text = _tabbed(text)
     table = _arrow_table(text, where, separator, names, header=columns is None)
-    frame: pd.DataFrame = table.to_pandas()
-    blank = (frame == "").all(axis=1).to_numpy(dtype=bool)
-    frame = frame[~blank].reset_index(drop=True)
-    remember_rows(frame, "line", first, (np.flatnonzero(blank) + first).tolist())
-    return frame
+    blank = blank_rows(table)
+    skipped = (np.flatnonzero(blank) + first).tolist()
+    return FileRows(table.filter(pa.array(~blank)), 0, RowNames("line", first, skipped))
 
 
-def write_delimited(frame: pd.DataFrame, path: Path, separator: Literal["\t", ","] = ",") -> None:
+def blank_rows(table: pa.Table) -> NDArray[np.bool_]:
+    """Which rows of a table of text hold nothing, shape (N,)."""
+    blank = np.ones(table.num_rows, bool)
+    for column in table.columns:
+        if not blank.any():
+            break
+        blank &= as_numpy(equals(one_array(column), "")) if is_text(column.type) else False
+    return blank
+
+
+def write_delimited(frame: "pd.DataFrame", path: Path, separator: Literal["\t", ","] = ",") -> None:
     """Write a checked table as text with a header.
 
     UTF-8, newline `\\n`, labels as 1 and 0, what is missing left empty.
@@ -80,8 +104,10 @@ def write_delimited(frame: pd.DataFrame, path: Path, separator: Literal["\t", ",
             ) from None
 
 
-def _quoting(frame: pd.DataFrame) -> Literal[0, 2]:
+def _quoting(frame: "pd.DataFrame") -> Literal[0, 2]:
     """Quotes where they are needed; everywhere if a name holds a carriage return, which the writer does not see."""
+    import pandas as pd
+
     for name in frame.columns:
         cells = (
             frame[name].cat.categories.to_series()

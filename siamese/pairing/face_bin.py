@@ -9,17 +9,18 @@ import mmap
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from siamese.atomic import atomic_path
 from siamese.errors import PairFileError
 from siamese.pairing.face_pickle import PickleRefusedError, read_plain_pickle
 from siamese.pairing.rows import row_name
-from siamese.pairing.table import check_pairs, unique_images
 from siamese.progress import progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FOLDS = 10
 _START = re.compile(rb"\x80[\x02-\x05]|\(?\(lp[0-9]+\n|\(?\]q[\x00-\xff]\(")
@@ -41,7 +42,7 @@ def starts_like_bin(data: bytes) -> bool:
     return _START.match(data) is not None
 
 
-def unpack_bin(path: str | Path, folder: str | Path, *, max_bytes: int = 4 * 2**30) -> pd.DataFrame:
+def unpack_bin(path: str | Path, folder: str | Path, *, max_bytes: int = 4 * 2**30) -> "pd.DataFrame":
     """Write the images of a `.bin` file into a folder and return its pairs.
 
     An image is `00000.jpg` (or `.png`, `.bmp`, `.webp`, by its content), numbered by where it stands first in the
@@ -59,6 +60,10 @@ def unpack_bin(path: str | Path, folder: str | Path, *, max_bytes: int = 4 * 2**
     Raises:
         PairFileError: the file is missing, too large, broken, or holds anything but lists of images and truth values.
     """
+    import pandas as pd
+
+    from siamese.pairing.table import check_pairs
+
     path, folder = Path(path), Path(folder)
     images, labels = _read(path, max_bytes)
     by_image = _names(images, path)
@@ -88,7 +93,7 @@ def read_bin_images(path: str | Path, *, max_bytes: int = 4 * 2**30) -> dict[str
     return {name: image for image, name in _names(images, path).items()}
 
 
-def write_bin(table: pd.DataFrame, root: str | Path, path: str | Path) -> None:
+def write_bin(table: "pd.DataFrame", root: str | Path, path: str | Path) -> None:
     """Write a pair table and its images as a `.bin` file, whole or not at all.
 
     Images go in as they are on disk, byte for byte. The file is pickled in protocol 2, which every reader of the
@@ -102,6 +107,8 @@ def write_bin(table: pd.DataFrame, root: str | Path, path: str | Path) -> None:
     Raises:
         PairFileError: a pair has no label, a column has no place, or an image cannot be read.
     """
+    from siamese.pairing.table import check_pairs, unique_images
+
     path, root = Path(path), Path(root)
     frame = check_pairs(table.reset_index(drop=True), str(path))
     _check_columns(frame, path)
@@ -175,7 +182,7 @@ def _tenths(pairs: int) -> list[int] | None:
     return None if pairs % _FOLDS else (np.arange(pairs) // (pairs // _FOLDS)).tolist()
 
 
-def _check_columns(frame: pd.DataFrame, path: Path) -> None:
+def _check_columns(frame: "pd.DataFrame", path: Path) -> None:
     extra = [name for name in frame.columns if name not in ("left", "right", "same", "fold")]
     if extra:
         raise PairFileError(f"{path}: a .bin file has no place for column {extra[0]!r}; leave it out")

@@ -10,21 +10,14 @@ import pandas as pd
 from siamese.errors import OptionError, PairFileError, unknown_name
 from siamese.pairing.calfw import parse_calfw, write_calfw
 from siamese.pairing.cfp import read_cfp
-from siamese.pairing.columns import require_columns
 from siamese.pairing.content import Content, recognise
 from siamese.pairing.delimited import parse_delimited, write_delimited
 from siamese.pairing.lfw import parse_lfw, write_lfw
 from siamese.pairing.lines import Shape, parse_lines, write_lines
 from siamese.pairing.parquet_file import read_parquet, write_parquet
 from siamese.pairing.rfw import parse_rfw, write_rfw
-from siamese.pairing.table import (
-    PAIR_COLUMNS,
-    QUADRUPLET_COLUMNS,
-    TRIPLET_COLUMNS,
-    check_pairs,
-    check_quadruplets,
-    check_triplets,
-)
+from siamese.pairing.table import check_pairs, check_quadruplets, check_triplets
+from siamese.pairing.table_columns import PAIR_COLUMNS, QUADRUPLET_COLUMNS, TRIPLET_COLUMNS, require_columns
 
 TableKind = Literal["pairs", "triplets", "quadruplets"]
 Format = Literal["csv", "tsv", "parquet", "lines", "lfw", "rfw", "calfw"]

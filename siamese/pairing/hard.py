@@ -17,7 +17,7 @@ from siamese.pairing.neighbours import (
     nearest_strangers,
 )
 from siamese.pairing.supply import PairSupply, check_number, check_ratio, seeded
-from siamese.pairing.table import TRIPLET_COLUMNS
+from siamese.pairing.table_columns import TRIPLET_COLUMNS
 from siamese.pairing.taking import Taking
 from siamese.similarity import pair_similarity
 

@@ -6,9 +6,9 @@ latter; the rows are those of `lfw_rows`.
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from siamese.atomic import write_text
@@ -16,6 +16,9 @@ from siamese.errors import PairFileError
 from siamese.pairing.delimited import first_line
 from siamese.pairing.lfw_rows import format_rows, parse_rows, text_lines
 from siamese.pairing.rows import row_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _HEADER = re.compile(r"[0-9]{1,9}([\t ]+[0-9]{1,9})?")
 
@@ -25,7 +28,7 @@ def is_lfw(text: str) -> bool:
     return _HEADER.fullmatch(first_line(text[:100]).rstrip()) is not None
 
 
-def parse_lfw(text: str, where: str, suffix: str) -> pd.DataFrame:
+def parse_lfw(text: str, where: str, suffix: str) -> "pd.DataFrame":
     """Read the text of an LFW pair file into a pair table with identities and, from `pairs.txt`, folds.
 
     Raises:
@@ -41,7 +44,7 @@ def parse_lfw(text: str, where: str, suffix: str) -> pd.DataFrame:
     return frame
 
 
-def write_lfw(frame: pd.DataFrame, path: Path) -> None:
+def write_lfw(frame: "pd.DataFrame", path: Path) -> None:
     """Write a checked pair table as `pairs.txt`, or as `pairsDev*.txt` if it has no column `fold`.
 
     Rows are ordered as the format demands: by fold, genuine before impostor.
@@ -80,7 +83,7 @@ def equal_count(folds: NDArray[np.int64], same: NDArray[np.bool_], path: Path) -
     return int(genuine[0])
 
 
-def _check_counts(frame: pd.DataFrame, folds: int, each: int, where: str) -> None:
+def _check_counts(frame: "pd.DataFrame", folds: int, each: int, where: str) -> None:
     expected = 2 * folds * each
     if len(frame) != expected:
         split = f"{folds} folds of {each} + {each}" if folds > 1 else f"{each} + {each}"

@@ -6,12 +6,15 @@ a file has none at all, blanks do.
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from siamese.errors import PairFileError
 from siamese.pairing.rows import remember_rows, row_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ROW = r"^([^\t]+)\t([0-9]{1,9})(?:\t([^\t]+))?\t([0-9]{1,9})\Z"
 _PATH = r"^([^/\t\r\n]+)/([^/\t\r\n]+)_([0-9]{4}|[1-9][0-9]{4,8})(\.[^./\t\r\n]+)\Z"
@@ -20,13 +23,15 @@ _COLUMNS = {"left", "right", "same", "fold", "left_identity", "right_identity"}
 
 def text_lines(text: str) -> "pd.Series[str]":
     """The lines of a text, values separated by tabs."""
+    import pandas as pd
+
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\t" not in text:
         text = re.sub(" +", "\t", re.sub(r"(?m)^ +| +$", "", text))
     return pd.Series(text.split("\n"), dtype=object)
 
 
-def parse_rows(lines: "pd.Series[str]", where: str, suffix: str, first: int) -> pd.DataFrame:
+def parse_rows(lines: "pd.Series[str]", where: str, suffix: str, first: int) -> "pd.DataFrame":
     """Read rows into a pair table with identities.
 
     Args:
@@ -47,7 +52,7 @@ def parse_rows(lines: "pd.Series[str]", where: str, suffix: str, first: int) -> 
     return frame
 
 
-def format_rows(frame: pd.DataFrame, path: Path) -> "pd.Series[str]":
+def format_rows(frame: "pd.DataFrame", path: Path) -> "pd.Series[str]":
     """The text of each row of a checked pair table, without its line break.
 
     Raises:
@@ -64,7 +69,9 @@ def format_rows(frame: pd.DataFrame, path: Path) -> "pd.Series[str]":
     return left["name"] + "\t" + left["number"] + "\t" + middle + right["number"]
 
 
-def _table(cells: pd.DataFrame, suffix: str) -> pd.DataFrame:
+def _table(cells: "pd.DataFrame", suffix: str) -> "pd.DataFrame":
+    import pandas as pd
+
     same = cells[2].isna()
     left, right = cells[0], cells[2].where(~same, cells[0])
     return pd.DataFrame(
@@ -78,7 +85,7 @@ def _table(cells: pd.DataFrame, suffix: str) -> pd.DataFrame:
     )
 
 
-def _check_rows(cells: pd.DataFrame, frame: pd.DataFrame, where: str) -> None:
+def _check_rows(cells: "pd.DataFrame", frame: "pd.DataFrame", where: str) -> None:
     malformed = cells[0].isna().to_numpy(dtype=bool)
     if malformed.any():
         raise PairFileError(
@@ -94,7 +101,9 @@ def _check_rows(cells: pd.DataFrame, frame: pd.DataFrame, where: str) -> None:
         )
 
 
-def _parts(frame: pd.DataFrame, side: str, path: Path) -> pd.DataFrame:
+def _parts(frame: "pd.DataFrame", side: str, path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
     parts = frame[side].astype(object).str.extract(_PATH)
     parts.columns = pd.Index(["name", "stem", "number", "suffix"])
     bad = (parts["name"].isna() | (parts["name"] != parts["stem"])).to_numpy(dtype=bool)
@@ -117,7 +126,7 @@ def _parts(frame: pd.DataFrame, side: str, path: Path) -> pd.DataFrame:
     return parts
 
 
-def _check_labels(frame: pd.DataFrame, left: pd.DataFrame, right: pd.DataFrame, path: Path) -> None:
+def _check_labels(frame: "pd.DataFrame", left: "pd.DataFrame", right: "pd.DataFrame", path: Path) -> None:
     missing = frame["same"].isna().to_numpy(dtype=bool)
     if missing.any():
         row = row_name(frame, int(missing.argmax()))
@@ -133,7 +142,7 @@ def _check_labels(frame: pd.DataFrame, left: pd.DataFrame, right: pd.DataFrame, 
         )
 
 
-def _check_suffix(frame: pd.DataFrame, left: pd.DataFrame, right: pd.DataFrame, path: Path) -> None:
+def _check_suffix(frame: "pd.DataFrame", left: "pd.DataFrame", right: "pd.DataFrame", path: Path) -> None:
     expected = left["suffix"].iloc[0]
     other = ((left["suffix"] != expected) | (right["suffix"] != expected)).to_numpy(dtype=bool)
     if other.any():

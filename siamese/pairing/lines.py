@@ -8,15 +8,16 @@ CALFW).
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from siamese.atomic import write_text
 from siamese.errors import PairFileError
 from siamese.pairing.delimited import Separator, parse_delimited, split_line
 from siamese.pairing.rows import row_name
-from siamese.pairing.table import PAIR_COLUMNS, QUADRUPLET_COLUMNS, TRIPLET_COLUMNS
+from siamese.pairing.table_columns import PAIR_COLUMNS, QUADRUPLET_COLUMNS, TRIPLET_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["pairs", "unlabelled", "triplets", "quadruplets", "lfw-rows", "halves"]
 COLUMNS: dict[Kind, tuple[str, ...]] = {
@@ -58,7 +59,7 @@ def shape_of(text: str) -> Shape | None:
     return possible[0] if possible else None
 
 
-def parse_lines(text: str, where: str, shape: Shape) -> pd.DataFrame:
+def parse_lines(text: str, where: str, shape: Shape) -> "pd.DataFrame":
     """Read a list of pairs, triplets or quadruplets; every cell is text, without blanks around it.
 
     Raises:
@@ -70,7 +71,7 @@ def parse_lines(text: str, where: str, shape: Shape) -> pd.DataFrame:
     return frame
 
 
-def write_lines(frame: pd.DataFrame, path: Path) -> None:
+def write_lines(frame: "pd.DataFrame", path: Path) -> None:
     """Write a checked table without a header: cells separated by one blank, labels as 1 and 0.
 
     Pairs without any label become an unlabelled list.
@@ -103,7 +104,7 @@ def write_lines(frame: pd.DataFrame, path: Path) -> None:
     write_text(path, text)
 
 
-def refuse_blanks(frame: pd.DataFrame, name: str, path: Path) -> None:
+def refuse_blanks(frame: "pd.DataFrame", name: str, path: Path) -> None:
     """Refuse the first cell of a column of paths that holds white space.
 
     Raises:
@@ -136,7 +137,7 @@ def _kind(line: str, separator: Separator) -> Kind | None:
     return "quadruplets" if len(cells) == 4 and all(paths) else None
 
 
-def _kind_of_table(frame: pd.DataFrame) -> Kind:
+def _kind_of_table(frame: "pd.DataFrame") -> Kind:
     if "negative2" in frame.columns:
         return "quadruplets"
     if "anchor" in frame.columns:
@@ -144,7 +145,7 @@ def _kind_of_table(frame: pd.DataFrame) -> Kind:
     return "unlabelled" if frame["same"].isna().all() else "pairs"
 
 
-def _label_texts(frame: pd.DataFrame, path: Path) -> pd.Series:
+def _label_texts(frame: "pd.DataFrame", path: Path) -> "pd.Series":
     missing = frame["same"].isna().to_numpy(dtype=bool)
     if missing.any():
         row = row_name(frame, int(missing.argmax()))

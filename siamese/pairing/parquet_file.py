@@ -1,14 +1,17 @@
 """Tables as Parquet, the form for large ones: ten million pairs of a million images are written in seconds."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
 from siamese.atomic import atomic_path
 from siamese.errors import PairFileError
 from siamese.pairing.rows import remember_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A dictionary larger than the limit makes the writer fall back to plain text, which is several times slower and
 # larger; and each row group repeats the dictionary.
@@ -28,7 +31,7 @@ def parquet_names(path: Path) -> list[str]:
         raise _broken(path, error) from None
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
+def read_parquet(path: Path) -> "pd.DataFrame":
     """Every column; dictionary-encoded text as plain text. Rows count from 1.
 
     Raises:
@@ -44,7 +47,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
     """Write a checked table; categorical text becomes dictionary-encoded, without being expanded."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     coded = any(pa.types.is_dictionary(column.type) for column in table.schema)

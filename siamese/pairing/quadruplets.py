@@ -8,7 +8,7 @@ from siamese.pairing.distinct import sample_distinct, water_fill, water_fill_eac
 from siamese.pairing.drawing import anchors, draw_triplets
 from siamese.pairing.identities import IdentityIndex
 from siamese.pairing.supply import bounded, quadruplet_totals, request_for, seeded, triplet_totals
-from siamese.pairing.table import QUADRUPLET_COLUMNS
+from siamese.pairing.table_columns import QUADRUPLET_COLUMNS
 from siamese.pairing.taking import Taking
 
 Ints = NDArray[np.int64]

@@ -19,7 +19,7 @@ from siamese.pairing.supply import (
     seeded,
     triplet_totals,
 )
-from siamese.pairing.table import TRIPLET_COLUMNS
+from siamese.pairing.table_columns import TRIPLET_COLUMNS
 from siamese.pairing.taking import Taking
 
 

@@ -7,7 +7,6 @@ negative2_identity`: two images of one identity and one image each of two others
 deep quadruplet network for person re-identification", CVPR 2017).
 """
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,12 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from siamese.errors import PairFileError
-from siamese.pairing.columns import fold_column, identity_column, path_column, require_columns, same_column
+from siamese.pairing.columns import fold_column, identity_column, path_column, same_column
+from siamese.pairing.presence import present as present
 from siamese.pairing.rows import row_name
-
-PAIR_COLUMNS = ("left", "right", "same")
-TRIPLET_COLUMNS = ("anchor", "positive", "negative")
-QUADRUPLET_COLUMNS = (*TRIPLET_COLUMNS, "negative2")
+from siamese.pairing.table_columns import PAIR_COLUMNS, QUADRUPLET_COLUMNS, TRIPLET_COLUMNS, require_columns
 
 _Reader = Callable[[pd.DataFrame, str, str], pd.Series]
 _PAIR_READERS: dict[str, _Reader] = {
@@ -49,9 +46,6 @@ _QUADRUPLET_READERS: dict[str, _Reader] = {
     "negative_identity": identity_column,
     "negative2_identity": identity_column,
 }
-PAIR_KNOWN = tuple(_PAIR_READERS)
-TRIPLET_KNOWN = tuple(_TRIPLET_READERS)
-QUADRUPLET_KNOWN = tuple(_QUADRUPLET_READERS)
 
 
 def check_pairs(
@@ -150,12 +144,6 @@ def check_files_exist(frame: pd.DataFrame, root: str | Path, where: str) -> None
         f"{where} {row_name(frame, row)}: column {columns[column]} names {paths[codes[row, column]]!r}, "
         f"which is no file below {root}{also}; check the root folder"
     )
-
-
-def present(root: str | Path, paths: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Which of the paths below `root` are files, shape (N,)."""
-    # A million Path objects cost several times what the look-ups cost.
-    return np.fromiter((os.path.isfile(os.path.join(root, path)) for path in paths), bool, len(paths))  # noqa: PTH113, PTH118
 
 
 def _checked(frame: pd.DataFrame, where: str, required: Sequence[str], readers: dict[str, _Reader]) -> pd.DataFrame:

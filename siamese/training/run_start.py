@@ -1,6 +1,5 @@
 """How and where a run was started: command, code, packages, machine."""
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -12,11 +11,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from siamese.installed import installed_version
+
 # What a run's figures depend on; a test holds them against the dependencies of the project.
 PACKAGES = (
     *("siamese", "albumentations", "facenet-pytorch", "imagehash", "jinja2", "lightning", "matplotlib", "numpy"),
-    *("opencv-python-headless", "pandas", "pillow", "pyarrow", "pydantic", "pytorch-metric-learning", "pyyaml"),
-    *("safetensors", "scikit-learn", "scipy", "timm", "torch", "torchvision", "tqdm", "typer"),
+    *("opencv-python-headless", "openvino", "pandas", "pillow", "pyarrow", "pydantic", "pytorch-metric-learning"),
+    *("pyyaml", "safetensors", "scikit-learn", "scipy", "timm", "torch", "torchvision", "tqdm", "typer"),
 )
 # Seconds; a repository on a slow network drive must not hold a run up.
 _GIT_TIMEOUT = 20.0
@@ -131,13 +132,8 @@ def printable(text: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # replaced by another build of it (opencv-python for the headless one), or a bare checkout
-    return found
+    # None: replaced by another build of it (opencv-python for the headless one), or a bare checkout.
+    return {name: found for name in PACKAGES if (found := installed_version(name)) is not None}
 
 
 def _device_name(device: str) -> str:

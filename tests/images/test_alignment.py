@@ -218,6 +218,21 @@ def test_without_a_report_nothing_failed(tmp_path: Path) -> None:
     assert failed_alignments(tmp_path) == {}
 
 
+def test_any_name_and_reason_of_a_report_is_read_back(tmp_path: Path) -> None:
+    names = ["a, b.jpg", 'say "hi".jpg', "two\nlines.jpg", "NA", "nan", " ünïcode 日本.png", "7", "ok.jpg"]
+    rows = {"path": names, "status": ["no_face", *["unreadable"] * 6, "ok"], "detail": ["", *names[:6], "fine"]}
+    pd.DataFrame(rows).reindex(columns=COLUMNS).to_csv(tmp_path / REPORT, index=False, lineterminator="\n")
+    assert failed_alignments(tmp_path) == dict(zip(names[:7], rows["detail"], strict=False))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"path,status\na,b\n", b"path,status,detail\na,b\n", b"\xff\xfe,\n", b"\x89PNG\r\n\0"]
+)
+def test_another_file_of_that_name_says_nothing(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / REPORT).write_bytes(data)
+    assert failed_alignments(tmp_path) == {}
+
+
 @pytest.mark.real_data
 def test_lfw_photographs_are_aligned(real_data: Path, tmp_path: Path) -> None:
     for name in ("Aaron_Eckhart", "Angelina_Jolie", "Colin_Powell"):

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from siamese.encoders import create_encoder
-from siamese.encoders.download import sha256_of
+from siamese.encoders.checksum import sha256_of
 from siamese.encoders.timm_encoder import TimmEncoder, entry_of
 from siamese.encoders.weights import cached_path, record_of_file
 from siamese.evaluation.operating_point_fitting import fit_operating_points

@@ -15,12 +15,13 @@ from PIL import Image
 from siamese.encoders import create_encoder
 from siamese.errors import DataError, ModelError, OptionError, PairFileError
 from siamese.evaluation.operating_point_fitting import fit_operating_points
-from siamese.inference import export
+from siamese.inference import export_files
 from siamese.inference.export import ExportJob, export_model
 from siamese.inference.export_graphs import write_graphs
 from siamese.inference.export_manifest import read_manifest
-from siamese.inference.runtime import OpenVinoRuntime, TorchRuntime
+from siamese.inference.runtime import TorchRuntime
 from siamese.inference.runtime_onnx import OnnxRuntime
+from siamese.inference.runtime_openvino import OpenVinoRuntime
 from siamese.model.card import ModelCard
 from siamese.model.folder import describe_encoder, describe_pair_head, save_model
 from siamese.model.network import SiameseNetwork
@@ -224,7 +225,7 @@ def test_an_export_that_decides_differently_is_not_written(
             broken.pair_head.logistic.bias -= 50.0  # type: ignore[union-attr]
         return write_graphs(broken, folder, kind)
 
-    monkeypatch.setattr(export, "write_graphs", damaged)
+    monkeypatch.setattr(export_files, "write_graphs", damaged)
     job = ExportJob(str(model), output=tmp_path / "made")
     message = r"on validation pairs of the run \d+ of 496 decisions flip at threshold .*, 0 may \(1 in 5,000\)$"
     with pytest.raises(ModelError, match=message):
@@ -236,7 +237,7 @@ def test_an_export_whose_similarities_move_is_not_written_even_if_nothing_can_be
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = build("timm/test_resnet", (SIZE, SIZE))
-    monkeypatch.setattr(export, "write_graphs", lambda _, folder, kind: write_graphs(other, folder, kind))
+    monkeypatch.setattr(export_files, "write_graphs", lambda _, folder, kind: write_graphs(other, folder, kind))
     job = ExportJob("timm/test_resnet@random", output=tmp_path / "made", input_size=(SIZE, SIZE))
     with pytest.raises(
         ModelError, match=r"not exported, on synthetic noise similarities move by up to .*, 0.0001 may be$"
@@ -253,7 +254,7 @@ def test_a_new_export_replaces_an_earlier_one_and_a_failed_one_leaves_it(
     before = {path.name: path.read_bytes() for path in job.output.iterdir()}  # type: ignore[union-attr]
     with monkeypatch.context() as patch:
         patch.setattr(
-            export, "write_graphs", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+            export_files, "write_graphs", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
         )
         with pytest.raises(OSError, match="No space left on device"):
             export_model(job)
@@ -288,7 +289,7 @@ def test_eight_bits_that_flip_decisions_are_not_written(
     broken = build("timm/test_resnet", (SIZE, SIZE), pair_head="difference+product", pair_hidden=4)
     with torch.no_grad():
         broken.pair_head.logistic.bias -= 50.0  # type: ignore[union-attr]
-    monkeypatch.setattr(export, "write_graphs", lambda _, folder, kind: write_graphs(broken, folder, kind))
+    monkeypatch.setattr(export_files, "write_graphs", lambda _, folder, kind: write_graphs(broken, folder, kind))
     job = ExportJob(str(model), output=tmp_path / "made", int8=True, calibrate=photos)
     with pytest.raises(ModelError, match=r"\d+ of 496 decisions flip at threshold .*, 4 may \(1 in 100\)$"):
         export_model(job)

@@ -18,14 +18,18 @@ class Given:
 
     name, embedding_dim = "given", 2
 
-    def __init__(self, precision: str = "f32") -> None:
-        self.precision = precision
+    def __init__(self, precision: str = "f32", identities: int = 0) -> None:
+        self.precision, self.identities = precision, identities
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         raise NotImplementedError
 
     def similarity(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(pair_similarity(left, right), np.float64)
+
+    def identity_probabilities(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """Two people at right angles to each other, told apart by the square of the cosine."""
+        return np.asarray(vectors, np.float32) ** 2
 
 
 def at_angles(radians: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -151,3 +155,46 @@ def test_images_that_cannot_be_read_take_their_pairs_with_them() -> None:
     assert (found.images, found.failed, found.pairs, found.passed) == (99, 2, 98, True)
     nothing = take_reference(Given(), samples, vectors, np.zeros(101, bool), threshold=0.5, pair_head=False)
     assert check_parity(nothing, Given(), vectors, 0.0).reason == "no image could be embedded"
+
+
+def check_identities(
+    before: NDArray[np.float64], after: NDArray[np.float64], precision: str, tolerance: float
+) -> Parity:
+    """Images at angles of the first person, before and after; the pairs of both score alike at any precision."""
+    count = len(before)
+    nothing = np.zeros(0, np.int64)
+    samples = Samples("pairs.csv", [], nothing, nothing, np.zeros(0, bool))
+    usable = np.ones(count, bool)
+    known = take_reference(Given(identities=2), samples, at_angles(before), usable, threshold=0.5, pair_head=False)
+    return check_parity(known, Given(precision, 2), at_angles(after), tolerance)
+
+
+def test_probabilities_of_identities_are_compared() -> None:
+    angles = np.radians([10.0, 44.9, 80.0])
+    moved = np.radians([10.0, 45.1, 80.0])
+    found = check_identities(angles, moved, "int8", 0.5)
+    assert found.identities == 2
+    assert found.probability_max == pytest.approx(np.sin(np.radians(0.2)), rel=1e-3)  # the slope of cos^2 at 45 is 1
+    assert (found.top1_changed, found.top1_allowed, found.passed) == (1, 1, True)
+    assert check_identities(angles, angles, "f32", 0.0).top1_changed == 0
+
+
+def test_without_an_identity_head_there_is_nothing_to_say_of_identities() -> None:
+    found = check(spread()[0])
+    assert (found.identities, found.probability_max, found.top1_changed, found.top1_allowed) == (0, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "precision", "tolerance", "reason"),
+    [
+        (0.02, "f32", 0.0, ""),
+        (0.1, "f32", 1.0, "probabilities of identities move by up to 0.0017, 0.001 may be"),
+        (0.02, "int8", 0.0, "the identity of 1 of 2 images changes, that of 0 may"),
+        (np.nan, "f32", 1.0, "it gives no numbers"),
+    ],
+)
+def test_too_much_of_it_is_refused(degrees: float, precision: str, tolerance: float, reason: str) -> None:
+    """In float32 another identity may come first where two are alike, and no probability may move far."""
+    angles = np.radians([45 - 0.01, 10])
+    found = check_identities(angles, angles + np.radians([degrees, 0]), precision, tolerance)
+    assert (found.reason, found.passed) == (reason, not reason)

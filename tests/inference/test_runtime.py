@@ -17,8 +17,8 @@ from siamese.encoders import create_encoder
 from siamese.errors import ModelError, OptionError
 from siamese.inference.export import ExportJob, export_model
 from siamese.inference.export_manifest import find_export, read_manifest, write_manifest
-from siamese.inference.runtime import OpenVinoRuntime, TorchRuntime
-from siamese.inference.runtime_timing import fastest, measure_runtimes, stored_times
+from siamese.inference.runtime import TorchRuntime
+from siamese.inference.runtime_openvino import OpenVinoRuntime
 from siamese.model.card import ModelCard
 from siamese.model.folder import describe_encoder, describe_pair_head, save_model
 from siamese.model.network import SiameseNetwork
@@ -143,7 +143,7 @@ def test_an_unknown_precision_lists_the_known_ones(model: Path) -> None:
 
 
 def test_a_precision_that_the_processor_has_not_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siamese.inference.runtime.cpu_capabilities", lambda: ["FP32", "INT8"])
+    monkeypatch.setattr("siamese.inference.runtime_openvino.cpu_capabilities", lambda: ["FP32", "INT8"])
     message = r"^precision bf16: this processor has no arithmetic of it \(it has f32\)$"
     with pytest.raises(OptionError, match=message):
         OpenVinoRuntime(export_of(model), "bf16")
@@ -257,7 +257,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from siamese.inference.export_manifest import find_export
-from siamese.inference.runtime import OpenVinoRuntime
+from siamese.inference.runtime_openvino import OpenVinoRuntime
 runtime = OpenVinoRuntime(find_export(Path({str(model)!r})))
 vectors = runtime.embed(np.zeros((2, 3, {SIZE}, {SIZE}), np.float32))
 print(runtime.similarity(vectors, vectors).shape, runtime.manifest.operating_points)
@@ -272,54 +272,3 @@ print(*sorted({{*{HEAVY!r}, "openvino_telemetry", "openvino.tools.ovc"}} & set(s
 
 def test_openvino_is_the_module_itself() -> None:
     assert openvino().__name__ == "openvino"
-
-
-# the self-benchmark
-
-
-class Slow:
-    """A runtime that takes its time, to be found out."""
-
-    name, precision, embedding_dim = "slow", "f32", 4
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.calls = 0
-
-    def embed(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
-        import time
-
-        time.sleep(self.seconds)
-        self.calls += 1
-        return np.zeros((len(given), 4), np.float32)
-
-    def similarity(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
-        raise NotImplementedError
-
-
-def test_the_fastest_runtime_is_found_by_measuring_and_remembered(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("SIAMESE_CACHE", str(tmp_path))
-    candidates = {"torch f32": Slow(0.05), "openvino f32": Slow(0.0)}
-    assert stored_times("a" * 64, (8, 8)) is None
-    times = measure_runtimes(candidates, (8, 8), "a" * 64, rounds=3)
-    assert fastest(times) == "openvino f32"
-    assert stored_times("a" * 64, (8, 8)) == times
-    assert stored_times("b" * 64, (8, 8)) is None
-    assert stored_times("a" * 64, (8, 9)) is None
-    assert candidates["torch f32"].calls == 1 + 3
-    assert times.machine["processors"] >= 1
-
-
-def test_times_of_another_machine_or_damaged_ones_are_not_taken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("SIAMESE_CACHE", str(tmp_path))
-    measure_runtimes({"torch f32": Slow(0.0)}, (8, 8), "a" * 64, rounds=1)
-    (path,) = (tmp_path / "runtimes").iterdir()
-    path.write_text("{")
-    assert stored_times("a" * 64, (8, 8)) is None
-    measure_runtimes({"torch f32": Slow(0.0)}, (8, 8), "a" * 64, rounds=1)
-    monkeypatch.setattr("siamese.inference.runtime_timing.describe_machine", lambda: {"processor": "another"})
-    assert stored_times("a" * 64, (8, 8)) is None

@@ -1,59 +1,34 @@
 """`siamese classify` with a tiny model whose identity head was imprinted with the means of twelve rendered people."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-import torch
 
 from siamese.errors import DataError, ImageError, OptionError
-from siamese.heads.identity import IdentityHead
-from siamese.images.catalog import read_catalog
-from siamese.inference.classify import classify, write_submission
+from siamese.inference.classify import Classification, classify
+from siamese.inference.classify_output import write_submission
 from siamese.inference.image_source import list_images
 from siamese.inference.submission_form import submission_form
 from siamese.inference.verifier import Verifier
-from siamese.losses.class_softmax import CrossEntropy
-from siamese.losses.loss import LossSize
-from siamese.model.card import ModelCard
-from siamese.model.folder import describe_encoder, save_model
+from siamese.model.folder import save_model
 
+from .classifier_model import KNOWN, save_classifier
 from .conftest import ENCODER, Siamese
-
-KNOWN = 12
 
 
 @pytest.fixture(scope="module")
 def classifier(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("classifier") / "model"
-    torch.manual_seed(0)
-    verifier = Verifier.load(ENCODER, input_size=(32, 32), device="cpu")
-    network, images = verifier.network, read_catalog(faces).images
-    labels = tuple(sorted(images["identity"].unique())[:KNOWN])
-    images = images[images["identity"].isin(labels)]
-    vectors = torch.from_numpy(verifier.embed([faces / path for path in images["path"]]).vectors)
-    classes = torch.from_numpy(pd.Index(labels).get_indexer(pd.Index(images["identity"])))
-    loss = CrossEntropy(LossSize(network.embedding_dim, KNOWN), scale=200.0)
-    sums = torch.zeros(KNOWN, network.embedding_dim).index_add_(0, classes, vectors)
-    loss.imprint(torch.nn.functional.normalize(sums, dim=1))
-    network.identity_head = IdentityHead(network.embedding_dim, KNOWN)
-    network.identity_head.fill(loss.classifier())
-    card = ModelCard(
-        encoder=describe_encoder(network),
-        head="none",
-        embedding_dim=network.embedding_dim,
-        operating_points=(),
-        identities=labels,
-    )
-    save_model(folder, network, card)
-    return folder
+    return save_classifier(tmp_path_factory.mktemp("classifier") / "model", faces)
 
 
 @pytest.fixture(scope="module")
 def verifier(classifier: Path) -> Verifier:
-    return Verifier.load(classifier, device="cpu")
+    return Verifier.load(classifier, device="cpu", runtime="torch")
 
 
 def test_the_table_is_what_the_head_says(siamese: Siamese, faces: Path, classifier: Path, tmp_path: Path) -> None:
@@ -67,7 +42,7 @@ def test_the_table_is_what_the_head_says(siamese: Siamese, faces: Path, classifi
     ]
     assert list(table.columns) == ["path", *places, "status", "detail", "true_identity"]
     assert len(table) == 24 * 6
-    found = Verifier.load(classifier, device="cpu")
+    found = Verifier.load(classifier, device="cpu", runtime="torch")
     vectors = found.embed([faces / path for path in table["path"]]).vectors
     head = found.network.identity_head
     assert head is not None and found.card is not None and found.card.identities is not None
@@ -161,7 +136,7 @@ def test_a_submission_names_files_and_five_labels(
     table = pd.read_csv(output)
     assert table.columns.tolist() == ["Image", "Id"]
     assert sorted(table["Image"]) == sorted(image.name for image in person.iterdir())
-    expected = classify(verifier, [tmp_path / "test"]).table
+    expected = classify(verifier, [tmp_path / "test"]).table.to_pandas()
     names = ["identity", *(f"identity_{place}" for place in range(2, 6))]
     assert table["Id"].tolist() == [" ".join(row) for row in expected[names].to_numpy()]
 
@@ -201,14 +176,19 @@ def test_what_cannot_be_written_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def with_column(result: Classification, name: str, label: str) -> Classification:
+    """The same images, all of them of one label at one place."""
+    place = result.table.column_names.index(name)
+    column = pa.array([label] * result.images)
+    return dataclasses.replace(result, table=result.table.set_column(place, name, column))
+
+
 def test_labels_with_blanks_are_no_submission(verifier: Verifier, faces: Path, tmp_path: Path) -> None:
-    result = classify(verifier, [faces / "person_001"])
-    result.table["identity_2"] = "new whale"
+    result = with_column(classify(verifier, [faces / "person_001"]), "identity_2", "new whale")
     message = "separates labels by blanks, but 'new whale' holds one; rename the identity, or give --top 1"
     with pytest.raises(DataError, match=message):
         write_submission(result, tmp_path / "sub.csv", submission_form("Image,Id", "identity"))
-    alone = classify(verifier, [faces / "person_001"], top=1)
-    alone.table["identity"] = "new whale"
+    alone = with_column(classify(verifier, [faces / "person_001"], top=1), "identity", "new whale")
     write_submission(alone, tmp_path / "sub.csv", submission_form("Image,Id", "identity"))
     assert set(pd.read_csv(tmp_path / "sub.csv")["Id"]) == {"new whale"}
 
@@ -253,7 +233,7 @@ def test_a_model_without_an_identity_head_says_how_to_train_one(
     siamese: Siamese, faces: Path, classifier: Path, tmp_path: Path, model: str
 ) -> None:
     if model == "folder":
-        found = Verifier.load(classifier, device="cpu")
+        found = Verifier.load(classifier, device="cpu", runtime="torch")
         assert found.card is not None
         found.network.identity_head = None
         save_model(tmp_path / "plain", found.network, found.card.model_copy(update={"identities": None}))
@@ -274,12 +254,12 @@ def test_groups_change_nothing(verifier: Verifier, faces: Path, monkeypatch: pyt
     whole = classify(verifier, [faces])
     monkeypatch.setattr("siamese.inference.classify.GROUP", 48)
     parts = classify(verifier, [faces])
-    pd.testing.assert_frame_equal(whole.table, parts.table, atol=1e-5)
+    pd.testing.assert_frame_equal(whole.table.to_pandas(), parts.table.to_pandas(), atol=1e-5)
     assert (whole.top1, whole.top5, whole.judged) == (parts.top1, parts.top5, parts.judged)
 
 
 def test_more_places_than_identities_name_them_all(verifier: Verifier, faces: Path) -> None:
-    table = classify(verifier, [faces / "person_001"], top=50).table
+    table = classify(verifier, [faces / "person_001"], top=50).table.to_pandas()
     shares = table[[name for name in table.columns if name.startswith("probability")]]
     assert shares.shape[1] == KNOWN
     np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-4)
@@ -297,24 +277,24 @@ def test_a_manifest_gives_the_true_identities(verifier: Verifier, faces: Path, t
     paths = [(f"{faces.name}/{path}", identity) for path, identity in rows]
     pd.DataFrame(paths, columns=["path", "identity"]).to_csv(manifest, index=False)
     result = classify(verifier, [manifest])
-    assert result.table["true_identity"].tolist() == ["person_001", "person_003", "nobody"]
+    assert result.table["true_identity"].to_pylist() == ["person_001", "person_003", "nobody"]
     assert (result.judged, result.unknown) == (2, 1)
 
 
 def test_images_are_listed_from_files_and_folders_together(faces: Path) -> None:
     image, folder = faces / "person_001" / "002.jpg", faces / "person_002"
     listed = list_images([image, folder])
-    assert listed["path"].tolist() == [str(image), *sorted(str(path) for path in folder.iterdir())]
-    assert listed["file"].tolist() == listed["path"].tolist()
-    assert listed["identity"].isna().all()
+    assert listed["path"].to_pylist() == [str(image), *sorted(str(path) for path in folder.iterdir())]
+    assert listed["file"] == listed["path"]
+    assert listed["identity"].null_count == len(listed)
     listed = list_images([faces])
-    assert listed["path"].iloc[0] == "person_001/001.jpg"
-    assert listed["identity"].iloc[0] == "person_001"
+    assert listed["path"][0].as_py() == "person_001/001.jpg"
+    assert listed["identity"][0].as_py() == "person_001"
 
 
 def test_folders_of_two_levels_name_identities_by_both(faces: Path) -> None:
     listed = list_images([faces.parent], identity_depth=2)
-    assert f"{faces.name}/person_001" in set(listed["identity"])
+    assert f"{faces.name}/person_001" in set(listed["identity"].to_pylist())
 
 
 def test_images_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -127,7 +127,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err == f"siamese: {tmp_path / 'a.png'}: File too large\n"
+    advice = "free some or name another place, and give the same command again"
+    assert outcome.err == f"siamese: {tmp_path / 'a.png'}: no room to write it (File too large); {advice}\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from siamese.images.loader import ImageLoader
 
@@ -20,6 +21,16 @@ from .conftest import ENCODER, Siamese, start
 
 MODEL = ("--model", ENCODER, "--input-size", "32")
 IMAGES = 144  # 24 identities of 6
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_here_as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """torch rounds by how many threads share the work, and other tests may have left this process with one."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

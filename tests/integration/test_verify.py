@@ -117,6 +117,17 @@ def test_parquet_holds_the_same_table_with_truth_values(
     assert (other["note"] == "é").all()
 
 
+def test_times_are_text_in_json(
+    siamese: Siamese, faces: Path, model: Path, listed: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "pairs.parquet"
+    listed.assign(taken=pd.Timestamp("2024-01-01 12:30"), year=7, words=[["a"]] * 40).to_parquet(path)
+    outcome = siamese("verify", path, "--root", faces, "--model", model, "--json")
+    assert outcome.code == 0, outcome.err
+    row = outcome.json["results"][0]
+    assert [row[key] for key in ("taken", "year", "words")] == ["2024-01-01 12:30:00", 7, ["a"]]
+
+
 def test_bad_images_mark_their_rows_and_stop_nothing(
     siamese: Siamese, faces: Path, model: Path, listed: pd.DataFrame, scores: np.ndarray, tmp_path: Path
 ) -> None:
@@ -369,10 +380,10 @@ def test_a_model_of_damaged_weights_is_said_to_be_one(
         return verifier
 
     monkeypatch.setattr(Verifier, "load", classmethod(damaged))
-    outcome = siamese("verify", file, "--root", faces, "--model", model)
+    outcome = siamese("verify", file, "--root", faces, "--model", model, "--runtime", "torch")
     assert outcome.code == 2
     assert "makes no numbers of any image, its weights are damaged" in outcome.err
-    outcome = siamese("compare", *two_images, "--model", model)
+    outcome = siamese("compare", *two_images, "--model", model, "--runtime", "torch")
     assert outcome.code == 2
     assert "gives the similarity nan, expected a number; its weights are damaged" in outcome.err
 

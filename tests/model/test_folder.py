@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from siamese.encoders import create_encoder
-from siamese.encoders.download import sha256_of
+from siamese.encoders.checksum import sha256_of
 from siamese.encoders.weights import WeightsRecord
 from siamese.errors import ModelError
 from siamese.evaluation.operating_points import OperatingPoint

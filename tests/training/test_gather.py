@@ -42,8 +42,12 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_several_processes_have_the_gradients_of_one_with_the_whole_batch(
     found: list[dict[str, Any]], text: str
 ) -> None:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    whole = figures(text, Share())
+    try:
+        whole = figures(text, Share())
+    finally:
+        torch.set_num_threads(threads)
     assert any(gradient.abs().max() > 1e-4 for gradient in whole["gradients"].values())
     for process in found:
         case = process["cases"][text]
