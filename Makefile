@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 
 .PHONY: help install demo test test-slow lint types format clean
 
@@ -29,8 +30,9 @@ lint: $(VENV)/.installed-dev ## ruff
 types: $(VENV)/.installed-dev ## mypy, strict
 	$(BIN)/mypy
 
+# Two at a time, each on one thread: as many as there are processors would share them all the same.
 test: lint types             ## lint, types and tests
-	$(BIN)/pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -n $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.installed-dev ## the minutes-long checks on real faces
 	$(BIN)/pytest -m slow

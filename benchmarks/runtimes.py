@@ -7,8 +7,9 @@ MobileFaceNet (112x96), ConvNeXt-Atto (112x112) and InceptionResnet-v1 (160x160)
 gives others: the time does not depend on them. For each, the network on torch and its export on OpenVINO in float32,
 in bfloat16 where the processor has it, and with --calibrate quantised to eight bits, all with THREADS (one a
 processor; on a busy machine 1 compares best). They embed the same batch in turn, for SECONDS a network (30), so that
-other work on the machine slows down all alike, each twice, of which the second counts; printed are images per second of the median batch, the ratio to torch
-(the median of the ratios of a turn), and the largest distance of two embeddings from torch's.
+other work on the machine slows down all alike, each twice, of which the second counts; printed are images per second
+of the median batch, the ratio to torch (the median of the ratios of a turn), and the largest distance of two
+embeddings from torch's.
 
 With labelled PAIRS (a pair file of any format, images below DIR) the check that `siamese export` makes says, for
 networks of --model, whether a precision decides as torch does; 1,500 pairs or more can show it of bfloat16. Random

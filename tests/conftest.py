@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         # so, as a user's environment does.
         patch.setenv("SIAMESE_RUNTIME", "torch")
         yield
+
+
+@pytest.fixture(autouse=True)
+def threads_are_left_as_they_were() -> Iterator[None]:
+    """Torch rounds by how many threads share the work: a test that sets their number leaves it to no other."""
+    torch = sys.modules.get("torch")
+    before = None if torch is None else torch.get_num_threads()
+    yield
+    if before is not None and sys.modules["torch"].get_num_threads() != before:
+        sys.modules["torch"].set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from siamese_cli.options import Json, Quiet
+from siamese_cli.options import Device, Json, Quiet, Seed
 from siamese_cli.output import count, emit, talking
 
 if TYPE_CHECKING:
@@ -20,12 +20,15 @@ def doctor(
         str | None, typer.Option("--model", help="Tell how this model folder, NAME or NAME@FILE is run, and why.")
     ] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Time the runtimes of --model now.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Look at the environment: versions, devices, folders, the choice of runtime, and short tests that really run.
 
     Each line is ok, warn (something is missing, and what for) or fail. The exit code is 1 if a test failed, else 0.
+    --device is where --model would run. Nothing here is random, whatever --seed.
 
     Example: siamese doctor --model model/ --measure
     """
@@ -37,7 +40,7 @@ def doctor(
     with talking(quiet=quiet):
         from siamese.doctor.diagnosis import diagnose
 
-        found = diagnose(model, measure=measure)
+        found = diagnose(model, device=device, measure=measure)
     seconds = time.perf_counter() - started
     result = {
         "versions": found.versions,

@@ -113,8 +113,8 @@ def main() -> None:
     if momentary:  # over before garbage could gather: to look for it while modules are imported is for nothing
         gc.disable()
     code = run()
-    if momentary:  # what is left ends with the process: to go through all of it once more, likewise
-        gc.freeze()
+    if momentary and "torch" not in sys.modules:  # what is left ends with the process: likewise
+        gc.freeze()  # with torch, Triton would complain of it at the end
     sys.exit(code)
 
 

@@ -41,11 +41,12 @@ class Diagnosis:
         return sum(each.status == "fail" for each in self.checks)
 
 
-def diagnose(model: str | None = None, *, measure: bool = False) -> Diagnosis:
+def diagnose(model: str | None = None, *, device: str = "auto", measure: bool = False) -> Diagnosis:
     """Look at everything; nothing that is missing or broken is an error.
 
     Args:
         model: tell how this model would be run.
+        device: where it is to run: `auto`, `cpu`, `cuda` or `cuda:N`.
         measure: time the runtimes of it now.
 
     Raises:
@@ -55,7 +56,7 @@ def diagnose(model: str | None = None, *, measure: bool = False) -> Diagnosis:
     packages = check_packages()
     devices, of_devices = describe_devices()
     folders, of_folders = describe_folders()
-    chosen, of_model = (None, []) if model is None else _model(model, measure)
+    chosen, of_model = (None, []) if model is None else _model(model, device, measure)
     return Diagnosis(
         versions=describe_versions(),
         optional=describe_optional(),
@@ -67,9 +68,9 @@ def diagnose(model: str | None = None, *, measure: bool = False) -> Diagnosis:
     )
 
 
-def _model(model: str, measure: bool) -> tuple[dict[str, Any] | None, list[Finding]]:
+def _model(model: str, device: str, measure: bool) -> tuple[dict[str, Any] | None, list[Finding]]:
     try:
-        found = describe_model(model, measure=measure)
+        found = describe_model(model, device=device, measure=measure)
     except (SiameseError, OSError) as error:
         return None, [Finding("model", "fail", " ".join(str(error).split()))]
     return found.plain(), [check_model(found)]

@@ -4,9 +4,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from siamese.device import resolve_device
 from siamese.doctor.finding import Finding
 from siamese.inference.export_manifest import MANIFEST, ExportManifest, read_manifest
-from siamese.inference.runtime import Runtime
+from siamese.inference.runtime import AUTO, Runtime
 from siamese.inference.runtime_choice import choose_runtime, torch_is_there
 from siamese.inference.runtime_openvino import OpenVinoRuntime
 from siamese.inference.runtime_timing import measure_runtimes
@@ -44,18 +45,21 @@ class ModelRuntime:
         return asdict(self)
 
 
-def describe_model(model: str, *, measure: bool) -> ModelRuntime:
+def describe_model(model: str, *, device: str = "auto", measure: bool = False) -> ModelRuntime:
     """The choice for a model; nothing is made or written unless it is to be measured.
 
     Args:
         model: model folder, export, or `NAME`, `NAME@TAG`, `NAME@FILE` of an untouched encoder.
+        device: where it is to run: `auto`, `cpu`, `cuda` or `cuda:N`.
         measure: time torch and the export on the CPU, and remember it; a missing export is made for it.
 
     Raises:
-        SiameseError: the model cannot be loaded.
+        SiameseError: the model cannot be loaded, or a device that is not there.
     """
+    if device not in (AUTO, "cpu") and torch_is_there():
+        resolve_device(device)
     speeds = _measure(model) if measure else None
-    chosen = choose_runtime(model, make=False)
+    chosen = choose_runtime(model, device, make=False)
     manifest = None if chosen.export is None else read_manifest(chosen.export)
     return ModelRuntime(
         model=model,

@@ -64,8 +64,8 @@ def measure_runtimes(
 ) -> RuntimeTimes:
     """Time runtimes of one network on this machine, and keep the answer in the cache folder.
 
-    All of them get the same batch in turn, so that other work on the machine slows down all alike; the first batch of
-    each is not counted. Slow networks get smaller batches and fewer of them, at least one that counts.
+    All of them get the same batch in turn, so that other work on the machine slows down all alike, and each twice, of
+    which the second counts. Slow networks get smaller batches and fewer of them, at least one that counts.
 
     Args:
         runtimes: of the same network.
@@ -86,8 +86,6 @@ def measure_runtimes(
     started = time.perf_counter()
     batch = _batch_within(runtimes, size, batch, seconds)
     images = _noise(batch, size)
-    for runtime in runtimes:
-        runtime.embed(images)
     spent: list[list[float]] = [[] for _ in runtimes]
     while len(spent[0]) < rounds and not (spent[0] and time.perf_counter() - started > seconds):
         for own, runtime in zip(spent, runtimes, strict=True):
@@ -126,8 +124,6 @@ def torch_is_faster(times: RuntimeTimes, label: str) -> bool:
 def _batch_within(runtimes: Sequence[Runtime], size: tuple[int, int], batch: int, seconds: float) -> int:
     """How many images at a time let one batch warm up and one count, by the pace of one image."""
     one = _noise(1, size)
-    for runtime in runtimes:
-        runtime.embed(one)  # the first run of a runtime allocates and compiles
     pace = sum(_seconds(runtime, one) for runtime in runtimes)
     while batch > 1 and batch * pace > seconds / 2:
         batch //= 2
@@ -139,7 +135,7 @@ def _noise(count: int, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _seconds(runtime: Runtime, images: NDArray[np.float32]) -> float:
-    """Of the second of two batches: during the first, the threads of the runtime before may still spin."""
+    """Of the second of two batches: in the first a runtime allocates, and threads of the one before may still spin."""
     runtime.embed(images)
     started = time.perf_counter()
     runtime.embed(images)

@@ -98,8 +98,6 @@ def verify(
         check_output(output, submission=form is not None, inputs=[pairs])
     if form is not None:
         _check_form(form, rule, verifier.name)
-    if verifier.flip and (rule.calibration is not None or rule.point is not None):
-        log.warning("--flip: thresholds and calibration of %s were fitted without it", verifier.name)
     with open_pair_stream(pairs, root, same_label=same_label) as (stream, base):
         ids: pa.Array | None = None
         if form is not None and output is not None:

@@ -371,27 +371,3 @@ def test_missing_nncf_is_named_before_the_work(model: Path, photos: Path, monkey
         OptionError, match=r'^--int8: the package nncf is not installed; pip install "siamese\[int8\]"$'
     ):
         export_model(ExportJob(str(model), int8=True, calibrate=photos))
-
-
-@pytest.mark.real_data
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilefacenet", "inception_resnet_v1", "convnext_atto"])
-def test_similarities_of_real_faces_survive(real_data: Path, tmp_path: Path, name: str) -> None:
-    weights = real_data / "weights" / "mobilefacenet_casia_webface.ckpt"
-    model = (
-        f"mobilefacenet@{weights}" if name == "mobilefacenet" else str(save(tmp_path / "m", build(name, (112, 112))))
-    )
-    pairs = pd.DataFrame(
-        [
-            (f"{person}/{person}_0001.jpg", f"{person}/{person}_0002.jpg", 1)
-            for person in sorted(path.name for path in (real_data / "data" / "lfw").iterdir())
-            if (real_data / "data" / "lfw" / person / f"{person}_0002.jpg").is_file()
-        ][:250],
-        columns=["left", "right", "same"],
-    )
-    others = pairs.assign(right=np.roll(pairs["right"], 1), same=0)
-    pd.concat([pairs, others]).to_csv(tmp_path / "pairs.csv", index=False)
-    given = {"pairs": tmp_path / "pairs.csv", "root": real_data / "data" / "lfw"}
-    first = export_model(ExportJob(model, output=tmp_path / "made", align="no", **given)).parity[0]  # type: ignore[arg-type]
-    assert (first.pairs, first.failed, first.flipped) == (500, 0, 0)
-    assert first.similarity_max <= 1e-4
