@@ -135,7 +135,7 @@ def _noise(count: int, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _seconds(runtime: Runtime, images: NDArray[np.float32]) -> float:
-    """Of the second of two batches: in the first a runtime allocates, and threads of the one before may still spin."""
+    """Of the second of two batches: in the first a runtime allocates, and the threads of another still spin."""
     runtime.embed(images)
     started = time.perf_counter()
     runtime.embed(images)
