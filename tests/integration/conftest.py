@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,20 @@ def model(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "model"
     assert run(["train", str(faces), *TRAIN, "-o", str(folder), "--quiet"]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model with its export in the folder; to be copied by who changes it."""
+    folder = Path(shutil.copytree(model, tmp_path_factory.mktemp("exported") / "model é"))
+    assert run(["export", str(folder), "--no-timing", "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def runtime_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment prefers: the export where there is one."""
+    monkeypatch.setenv("SIAMESE_RUNTIME", "auto")
 
 
 @pytest.fixture

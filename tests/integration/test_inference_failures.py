@@ -17,6 +17,8 @@ from PIL import Image
 from .conftest import Outcome, Siamese
 from .without_packages import python_without
 
+pytestmark = pytest.mark.usefixtures("runtime_as_it_comes")
+
 CHECKPOINT = "weights/mobilefacenet_casia_webface.ckpt"
 EXPORT = Path("export") / "openvino"
 # What a machine that only uses models need not have.
@@ -33,22 +35,6 @@ def refused(outcome: Outcome, message: str) -> None:
 
 def outcome_of(done: "subprocess.CompletedProcess[str]") -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
-
-
-@pytest.fixture(autouse=True)
-def runtime_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the environment prefers: the export where there is one."""
-    monkeypatch.setenv("SIAMESE_RUNTIME", "auto")
-
-
-@pytest.fixture(scope="module")
-def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small trained model, with its export in the folder; to be copied by who changes it."""
-    from siamese_cli.main import run
-
-    folder = Path(shutil.copytree(model, tmp_path_factory.mktemp("exported") / "model é"))
-    assert run(["export", str(folder), "--no-timing", "--quiet"]) == 0
-    return folder
 
 
 @pytest.fixture

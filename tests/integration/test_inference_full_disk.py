@@ -12,24 +12,10 @@ from siamese.inference.export_manifest import read_manifest
 from .conftest import ENCODER, Outcome, Siamese
 from .full_disks import NO_SPACE, TOO_LARGE, grow, run_limited, small_disk
 
+pytestmark = pytest.mark.usefixtures("runtime_as_it_comes")
+
 PAIRS = 20_000
 ADVICE = "free some or name another place, and give the same command again"
-
-
-@pytest.fixture(autouse=True)
-def runtime_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the environment prefers: the export where there is one."""
-    monkeypatch.setenv("SIAMESE_RUNTIME", "auto")
-
-
-@pytest.fixture(scope="module")
-def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small trained model with its export: quick to start."""
-    from siamese_cli.main import run
-
-    folder = Path(shutil.copytree(model, tmp_path_factory.mktemp("exported") / "model"))
-    assert run(["export", str(folder), "--no-timing", "--quiet"]) == 0
-    return folder
 
 
 def full(outcome: Outcome, message: str) -> None:

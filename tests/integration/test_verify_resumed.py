@@ -1,6 +1,5 @@
 """`siamese verify` killed, interrupted and on a full disk: what was finished is there, and the end is the same."""
 
-import resource
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,9 @@ import pytest
 from siamese.inference.embedding_store_files import RECORD
 from siamese.inference.verifier import Verifier
 
+from . import full_disks
 from .conftest import Siamese, start
+from .full_disks import grow, run_limited
 
 COPIES, PAIRS = 12, 300_000
 
@@ -188,17 +189,8 @@ def test_another_model_begins_anew_and_says_so(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("no right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S607
-
-
-def grow(folder: Path, size: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)  # noqa: S607
+    with full_disks.small_disk(tmp_path / "disk", 2_000_000) as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -213,7 +205,7 @@ def test_a_disk_that_fills_up_is_one_line_and_loses_nothing(
 ) -> None:
     output = small_disk / f"out{suffix}"
     # For embeddings and pairs, not for the table.
-    grow(small_disk, f"{3_900_000 + len(undisturbed[suffix]) // 2}")
+    grow(small_disk, 3_900_000 + len(undisturbed[suffix]) // 2)
     outcome = siamese(*arguments, output)
     assert outcome.code == 2
     assert outcome.err.splitlines()[-1] == (
@@ -225,7 +217,7 @@ def test_a_disk_that_fills_up_is_one_line_and_loses_nothing(
     assert not (small_disk / f"out{suffix}.work" / f"output{suffix}").exists()
     assert len(embedded) == images + 2
     embedded.clear()
-    grow(small_disk, "200m")
+    grow(small_disk)
     assert siamese(*arguments, output).code == 0
     assert sorted(path.name for path in embedded) == ["no.jpg", "nowhere.jpg"]
     assert output.read_bytes() == undisturbed[suffix]
@@ -235,7 +227,7 @@ def test_a_disk_that_fills_up_is_one_line_and_loses_nothing(
 def test_a_disk_without_room_for_the_embeddings_is_said_before_anything_is_embedded(
     siamese: Siamese, arguments: tuple[object, ...], images: int, embedded: list[Path], small_disk: Path
 ) -> None:
-    grow(small_disk, "2600k")  # for the pairs, of eight bytes each, and little more
+    grow(small_disk, 2_600_000)  # for the pairs, of eight bytes each, and little more
     outcome = siamese(*arguments, small_disk / "out.csv")
     assert outcome.code == 2
     assert "siamese: " in outcome.err.splitlines()[-1]
@@ -254,14 +246,10 @@ def test_a_file_that_may_not_grow_is_one_line_and_loses_nothing(
     embedded: list[Path],
     tmp_path: Path,
 ) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000))
-
     output = tmp_path / "out.csv"
-    process = start(*arguments, output, preexec_fn=limit)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 2, err
-    assert f"siamese: {output}: no room to write it (File too large); free some" in err.splitlines()[-1]
+    limited = run_limited(5_000_000, *arguments, output)
+    assert limited.code == 2, limited.err
+    assert f"siamese: {output}: no room to write it (File too large); free some" in limited.err.splitlines()[-1]
     assert siamese(*arguments, output).code == 0
     assert [path for path in embedded if path.exists()] == []
     assert output.read_bytes() == undisturbed[".csv"]
