@@ -1,5 +1,6 @@
 """OpenVINO, imported at first need, without what an inference does not need."""
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from siamese.errors import OptionError
 TELEMETRY = "openvino_telemetry"
 # The converter takes a third of the time of the import, and only `siamese export` converts.
 CONVERTER = "openvino.tools.ovc"
+_NO_STACK = 2  # SS_DISABLE
 
 
 def openvino() -> Any:
@@ -32,9 +34,44 @@ def openvino() -> Any:
     return openvino
 
 
+def core() -> Any:
+    """A core of OpenVINO, with its plugin for the CPU loaded and the stack for signals as it was."""
+    with signal_stack_kept():
+        made = openvino().Core()
+        made.get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # loads the plugin, as every use of the core would
+    return made
+
+
+@contextmanager
+def signal_stack_kept() -> Iterator[None]:
+    """Give this thread back its stack for signals, which OpenVINO's plugin for the CPU replaces as it is loaded.
+
+    As the plugin goes, it frees its stack. Of two that do not go in the opposite order of their coming, the second
+    would bring back the stack of the first, and the next signal (Ctrl-C, the end of a child) would end the process.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    set_stack = ctypes.CDLL(None).sigaltstack
+    before = _SignalStack()
+    known = set_stack(None, ctypes.byref(before)) == 0
+    try:
+        yield
+    finally:
+        # Once matrix registers are in use, the system takes no stack that is too small for them; then none is better.
+        if known and set_stack(ctypes.byref(before), None) != 0:
+            set_stack(ctypes.byref(_SignalStack(flags=_NO_STACK)), None)
+
+
+class _SignalStack(ctypes.Structure):
+    """`stack_t` of <signal.h> on Linux."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
 def cpu_capabilities() -> list[str]:
     """What OpenVINO says this processor can do at its own speed: `FP32`, `BF16`, `INT8` and so on."""
-    return list(openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return list(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 @contextmanager

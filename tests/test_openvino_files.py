@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from siamese.openvino_files import CHECKSUMS, checked_cache, save_graph
-from siamese.openvino_library import openvino
+from siamese.openvino_library import core, openvino
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_what_is_no_failure_of_the_disk_stays_as_it_is(tmp_path: Path, monkeypat
 def compiled(graph: Any, folder: Path) -> list[Path]:
     """Compile through the cache; the blobs that are there afterwards."""
     with checked_cache(folder):
-        openvino().Core().compile_model(graph, "CPU", {"CACHE_DIR": str(folder)})
+        core().compile_model(graph, "CPU", {"CACHE_DIR": str(folder)})
     return sorted(folder.glob("*.blob"))
 
 

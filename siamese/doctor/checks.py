@@ -81,7 +81,7 @@ def _images() -> str:
 def _openvino() -> str:
     """A convolution that is written down here, held against NumPy: OpenVINO alone, without torch."""
     _need("openvino")
-    from siamese.openvino_library import openvino
+    from siamese.openvino_library import core, openvino
 
     library = openvino()
     operations = library.opset13
@@ -91,7 +91,7 @@ def _openvino() -> str:
     given = operations.parameter([-1, 3, 9, 9], np.float32)
     sides = ([1, 1], [0, 0], [0, 0], [1, 1])
     graph = library.Model([operations.convolution(given, operations.constant(weights), *sides)], [given])
-    compiled = library.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(2, 3))
     expected = np.einsum("bchwyx,ocyx->bohw", windows, weights)
     return f"a convolution agrees with NumPy's {_agree(compiled(images)[0], expected)}"

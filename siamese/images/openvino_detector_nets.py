@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from siamese.errors import WeightsError
 from siamese.openvino_files import checked_cache
-from siamese.openvino_library import openvino
+from siamese.openvino_library import core, openvino
 
 Floats = NDArray[np.float32]
 NETS = ("proposal", "refinement", "output")
@@ -37,8 +37,8 @@ class DetectorNets:
     """
 
     def __init__(self, nets: Mapping[str, Any], threads: int) -> None:
-        core = openvino().Core()
-        self._compiled = {name: _compile(core, nets[name], threads) for name in NETS}
+        library = core()
+        self._compiled = {name: _compile(library, nets[name], threads) for name in NETS}
         self._tensor = openvino().Tensor
         self._of_thread = threading.local()
 
@@ -84,7 +84,7 @@ class DetectorNets:
         return [values.copy() for values in requests[name].infer(tensor, share_outputs=True).values()]
 
 
-def _compile(core: Any, net: Any, threads: int) -> Any:
+def _compile(library: Any, net: Any, threads: int) -> Any:
     options = {
         # Some processors would otherwise compute in bfloat16, which moves landmarks by pixels.
         "INFERENCE_PRECISION_HINT": "f32",
@@ -95,14 +95,14 @@ def _compile(core: Any, net: Any, threads: int) -> Any:
         "CPU_RUNTIME_CACHE_CAPACITY": SIZES_KEPT,
     }
     if not isinstance(net, Path):
-        return core.compile_model(net, "CPU", options)
+        return library.compile_model(net, "CPU", options)
     try:  # what was compiled before is loaded, in a third of the time
         with checked_cache(net.parent / COMPILED):
-            return core.compile_model(str(net), "CPU", options | {"CACHE_DIR": str(net.parent / COMPILED)})
+            return library.compile_model(str(net), "CPU", options | {"CACHE_DIR": str(net.parent / COMPILED)})
     except (RuntimeError, OSError):  # nothing can be written there
         pass
     try:
-        return core.compile_model(str(net), "CPU", options)
+        return library.compile_model(str(net), "CPU", options)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WeightsError(

@@ -13,7 +13,7 @@ from siamese.errors import DataError, OptionError
 from siamese.images.loader import ImageLoader
 from siamese.inference.export_manifest import NETWORK, SUFFIX
 from siamese.inference.image_source import list_images
-from siamese.openvino_library import TELEMETRY, left_out, openvino
+from siamese.openvino_library import TELEMETRY, core, left_out, openvino, signal_stack_kept
 from siamese.progress import log
 
 # NNCF's own default: ranges of activations settle well before.
@@ -61,17 +61,18 @@ def quantise(folder: Path, kind: str, images: list[NDArray[np.float32]]) -> None
     """Replace the network's graph in `folder` by one of eight bits; a pair head stays as it is."""
     log.info("calibrating eight-bit arithmetic on %d images", len(images))
     path = folder / (NETWORK + SUFFIX[kind])
-    if kind == "openvino":
-        _quantise_openvino(path, images)
-    else:
-        _quantise_onnx(path, images)
+    with signal_stack_kept():  # NNCF has cores of its own
+        if kind == "openvino":
+            _quantise_openvino(path, images)
+        else:
+            _quantise_onnx(path, images)
 
 
 def _quantise_openvino(path: Path, images: list[NDArray[np.float32]]) -> None:
     library = openvino()
     # Read from memory: a file cannot be replaced while its weights are mapped.
     weights = library.Tensor(np.frombuffer(path.with_suffix(".bin").read_bytes(), np.uint8))
-    model = library.Core().read_model(path.read_bytes(), weights)
+    model = core().read_model(path.read_bytes(), weights)
     library.save_model(_quantised(model, images), path, compress_to_fp16=False)
 
 

@@ -14,7 +14,7 @@ from siamese.errors import ModelError, OptionError, unknown_name
 from siamese.inference.export_manifest import IDENTITY_HEAD, NETWORK, PAIR_HEAD, ExportManifest, read_manifest
 from siamese.inference.runtime import AUTO, check_images, no_identity_head, similarity_of, usable_processors
 from siamese.openvino_files import checked_cache
-from siamese.openvino_library import cpu_capabilities, openvino
+from siamese.openvino_library import core, cpu_capabilities
 from siamese.progress import log
 from siamese.similarity import pair_similarity
 
@@ -132,18 +132,18 @@ class OpenVinoRuntime:
             "NUM_STREAMS": str(self._threads),
             "INFERENCE_NUM_THREADS": str(self._threads),
         }
-        core = openvino().Core()
+        library = core()
         # By content: OpenVINO itself goes by path and time, and an export may be replaced within a second.
         content = "".join(self.manifest.files[name] for name in sorted(self.manifest.files) if name.startswith(part))
         kept = cache_folder() / "openvino" / hashlib.sha256(content.encode()).hexdigest()[:24]
         if self._cache and _can_be_written(kept):
             try:
                 with checked_cache(kept):
-                    return core.compile_model(path, "CPU", {**settings, "CACHE_DIR": str(kept)})
+                    return library.compile_model(path, "CPU", {**settings, "CACHE_DIR": str(kept)})
             except (RuntimeError, OSError) as error:  # a damaged cache, or a full disk
                 log.warning("%s: not used for compiled models (%s)", kept, _first_line(error))
         try:
-            return core.compile_model(path, "CPU", settings)
+            return library.compile_model(path, "CPU", settings)
         except RuntimeError as error:
             raise ModelError(
                 f"{path}: OpenVINO cannot run it ({_first_line(error)}); export the model again with the OpenVINO "
