@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from siamese.images.source import ImageSource
 from siamese.inference.comparison import Comparison, require_usable
 from siamese.inference.decision import DecisionRule, check_finite, make_rule
 from siamese.inference.runtime import Runtime, TorchRuntime
-from siamese.inference.runtime_choice import choose_runtime
+from siamese.inference.runtime_choice import RuntimeChoice, choose_runtime
 from siamese.inference.runtime_openvino import OpenVinoRuntime
 from siamese.model.card import ModelCard
 from siamese.model.embeddings import Embeddings, default_batch
@@ -27,8 +27,6 @@ from siamese.similarity import normalise
 
 if TYPE_CHECKING:
     from siamese.model.network import SiameseNetwork
-
-RuntimeChoice = Literal["auto", "torch", "openvino"]
 
 
 class Verifier:
