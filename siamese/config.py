@@ -26,13 +26,15 @@ class TrainConfig(BaseModel):
             verifier, else 1:1.
         identity_depth: levels of folders that name an identity.
         identities: text file with the identities to use; None for all.
-        encoder: `NAME`, `NAME@TAG` or `NAME@FILE`.
+        encoder: `NAME`, `NAME@TAG`, `NAME@FILE`, `openvino:PATH.xml`, `bundled`, or a model folder.
         input_size: height and width of the encoder's input; None for its own.
         head: projection head; None for `identity-start` when the encoder already is a verifier, else `mlp`.
         embedding_dim: width of the embedding; None for the head's default.
         pair_head: what the pair head sees of two embeddings, joined by `+`; None for the cosine alone.
         pair_hidden: width of the pair head's hidden layer; 0 for logistic regression.
         pair_dropout: share of the hidden layer that is dropped in training.
+        teacher: the model whose embeddings the loss `distill` learns: a model folder, `NAME@TAG`, `NAME@FILE` or
+            `openvino:PATH.xml`; None without that loss.
         loss: the objective; None for `pairwise` with a pair head, else `contrastive`.
         freeze: `all`, `none` or a number of stages; None for `all` with pretrained weights, `none` with random ones.
         batches: `tuples` of pairs, triplets or quadruplets; `identities` for some images each of some identities;
@@ -103,6 +105,7 @@ class TrainConfig(BaseModel):
     pair_head: str | None = None
     pair_hidden: int = Field(default=0, ge=0)
     pair_dropout: float = Field(default=0.0, ge=0, lt=1)
+    teacher: str | None = None
     loss: str | None = None
     freeze: str | None = None
     batches: Literal["auto", "tuples", "identities"] = "auto"

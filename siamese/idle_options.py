@@ -24,6 +24,7 @@ def check_no_option_is_idle(config: "TrainConfig") -> None:
         "gamma": (falls, "--schedule step or plateau", config.schedule),
         "pair_hidden": (config.pair_head is not None, "a --pair-head", "none"),
         "pair_dropout": (config.pair_hidden > 0, "--pair-hidden above 0", config.pair_hidden),
+        "teacher": ("distill" in config.objective, "--loss distill", config.objective),
         "views": (config.augment != "none", "an --augment preset", config.augment),
         "face": (config.align != "no", "--align", config.align),
     }

@@ -39,7 +39,9 @@ def train(
     ratio: Annotated[Text, _option("Genuine to impostor pairs to make [1:9 on a face verifier, else 1:1].")] = None,
     identity_depth: Annotated[Number, _option("Levels of folders that name an identity. [1]")] = None,
     identities: Annotated[File, _option("Use only the identities in this text file.")] = None,
-    encoder: Annotated[Text, _option("NAME, NAME@TAG, NAME@FILE or timm/NAME. [inception_resnet_v1]")] = None,
+    encoder: Annotated[
+        Text, _option("NAME, NAME@TAG, NAME@FILE, timm/NAME, bundled or a model folder. [inception_resnet_v1]")
+    ] = None,
     input_size: Annotated[Text, _option("N or HxW pixels [the encoder's own].")] = None,
     head: Annotated[
         Text, _option("identity-start, mlp, linear or none [identity-start on a face verifier, else mlp].")
@@ -59,6 +61,9 @@ def train(
             "NAME, NAME+option=value, NAME:weight+NAME:weight; docs/losses.md lists them [pairwise with a pair head, "
             "else contrastive]."
         ),
+    ] = None,
+    teacher: Annotated[
+        Text, _option("Whose embeddings --loss distill learns: a model folder, NAME@FILE, openvino:PATH.xml [none].")
     ] = None,
     freeze: Annotated[Text, _option("all, none or N stages from the input [all if pretrained, else none].")] = None,
     batches: Annotated[Text, _option("Made of tuples, of identities, or what the loss needs. [auto]")] = None,

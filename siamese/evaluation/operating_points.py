@@ -71,6 +71,11 @@ def _no_point(points: tuple[OperatingPoint, ...], far: float | None, at: str | N
             f"--far {far:g}: this model has no operating point for it ({impostors} impostor validation pairs support "
             f"{known or 'none'}); choose one of those, or train with more validation pairs"
         )
+    if at is None and not points:
+        return OptionError(
+            "this model was not fitted on labelled pairs and has no operating point; give --threshold, or train with "
+            "--val-pairs"
+        )
     if at is None:
         return OptionError("this model has no operating point of best accuracy; give --far or --threshold")
     named = ", ".join(point.name for point in points if point.name in NAMES)

@@ -22,6 +22,8 @@ from siamese.images.manifest_table import (
 )
 from siamese.progress import log
 
+# The identity of an image whose identity is not known.
+UNKNOWN = ""
 # Where CelebA's photographs lie, below the folder of their list or the one above it.
 _CELEBA_FOLDERS = ("img_align_celeba", "img_celeba", "Img/img_align_celeba", "Img/img_celeba")
 _PACKED_TWICE = "img_align_celeba/img_align_celeba"
@@ -43,13 +45,17 @@ class Manifest:
     layout: Literal["manifest", "CelebA identity list"]
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path, *, unlabelled: bool = False) -> Manifest:
     """Read a manifest, recognised by content: a table with a header (CSV, TSV, Parquet), or lines of `PATH LABEL`.
 
     A table has the columns `path` and `identity`, or one column of `PATH_NAMES` and one of `IDENTITY_NAMES` in any
     case. In lines, the last field is the label, and paths may hold spaces; a first line with their number and a
     header line are passed over. Paths are relative to the manifest's folder; those of CelebA's list, and bare names
     whose files lie in `images/`, are found where they are. Images need not exist.
+
+    Args:
+        path: of the manifest.
+        unlabelled: let a row of a table have no identity; it then is `UNKNOWN`.
 
     Raises:
         DataError: names the file and the line or row: nothing in it, not text, no such columns, a row without path
@@ -67,6 +73,8 @@ def read_manifest(path: Path) -> Manifest:
         header = separator_of(text) is not None or not is_labels(text, (PATH_NAMES, IDENTITY_NAMES))
         frame = read_delimited(text, path) if header else _labels(text, path)
         word = "row" if header else "line"
+    if unlabelled:
+        frame = frame.assign(identity=frame["identity"].astype(object).fillna(UNKNOWN))
     images = one_identity_each(_filled(frame, path, word), str(path), word)
     celeba = is_celeba(path) or (not header and _numbered_like_celeba(images))
     root, prefix = _whereabouts(path, images["path"], celeba=celeba, bare=not header)

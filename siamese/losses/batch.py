@@ -57,11 +57,14 @@ class BatchIndex:
 
     Attributes:
         tuples: pairs, triplets or quadruplets from a file; None where a batch is made of identities.
-        labels: identity of each embedding, shape (U,), int64, from 0; None where a batch is made of tuples.
+        labels: identity of each embedding, shape (U,), int64, from 0, and -1 where it is not known; None where a
+            batch is made of tuples.
+        teacher: the teacher's unit embeddings of the same images as they are, shape (U, T); None without a teacher.
     """
 
     tuples: Tuples | None = None
     labels: Tensor | None = None
+    teacher: Tensor | None = None
 
 
 # Keeps the root's gradient finite where two embeddings coincide.

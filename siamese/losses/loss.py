@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-# What a loss works on; `identities` are labels of the rows of a batch.
-Needs = Literal["pairs", "triplets", "quadruplets", "identities"]
+# What a loss works on; `identities` are labels of the rows of a batch, `teacher` what another model embeds them to.
+Needs = Literal["pairs", "triplets", "quadruplets", "identities", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,12 @@ class LossSize:
     Attributes:
         embedding_dim: width D of the embeddings.
         identities: how many identities C training knows; 0 where they are not known.
+        teacher_dim: width T of the teacher's embeddings; None where there is no teacher, or it is not known yet.
     """
 
     embedding_dim: int
     identities: int
+    teacher_dim: int | None = None
 
 
 class Loss(nn.Module, ABC):
@@ -49,7 +51,8 @@ class Loss(nn.Module, ABC):
 
         Args:
             embeddings: shape (U, D), rows of unit length.
-            index: `PairIndex`, `TripletIndex`, `QuadrupletIndex`, or for `identities` the labels (U,), int64.
+            index: `PairIndex`, `TripletIndex`, `QuadrupletIndex`, for `identities` the labels (U,), int64, or for
+                `teacher` the teacher's unit embeddings (U, T).
         """
 
 

@@ -65,7 +65,7 @@ class Objective(nn.Module):
             embeddings = embeddings.float()
             values = {}
             for name, loss in self._named():
-                check_served(self.text, name, loss, tuples, labels)
+                check_served(self.text, name, loss, tuples, labels, teacher=index.teacher is not None)
                 values[name] = apply(loss, embeddings, index)
             total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
         shares = [loss.active for _, loss in self._named() if loss.active is not None]

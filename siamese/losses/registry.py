@@ -12,6 +12,7 @@ from siamese.losses.angular_prototypical import AngularPrototypical
 from siamese.losses.circle import Circle
 from siamese.losses.class_losses import CLASS_LOSSES
 from siamese.losses.contrastive import Contrastive
+from siamese.losses.distill import Distill
 from siamese.losses.lifted_structure import LiftedStructure
 from siamese.losses.loss import ClassLoss, Loss, LossSize, Needs
 from siamese.losses.multi_similarity import MultiSimilarity
@@ -37,6 +38,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "angular_prototypical": AngularPrototypical,
     "sup_con": SupCon,
     "circle": Circle,
+    "distill": Distill,
     **PROXY_LOSSES,
     **CLASS_LOSSES,
 }
@@ -85,27 +87,38 @@ class ObjectiveSpec:
         return any(works_on_labels(term.trial) for term in self.terms)
 
     @property
+    def looks_at_images(self) -> bool:
+        """Whether any images make a batch for all its losses: none compares those of one identity."""
+        return all(term.trial.needs == "teacher" or isinstance(term.trial, ClassLoss) for term in self.terms)
+
+    @property
     def classes(self) -> bool:
         """Whether some loss has a weight per identity."""
         return any(isinstance(term.trial, ClassLoss) for term in self.terms)
+
+    @property
+    def teacher(self) -> bool:
+        """Whether some loss learns from a teacher."""
+        return "teacher" in self.needs
 
     @property
     def pairwise(self) -> bool:
         """Whether some loss can train a pair head."""
         return any(isinstance(term.trial, Pairwise) for term in self.terms)
 
-    def check(self, tuples: Needs | None, *, labels: bool) -> None:
+    def check(self, tuples: Needs | None, *, labels: bool, teacher: bool = False) -> None:
         """Refuse batches that cannot serve the losses.
 
         Args:
             tuples: the kind of tuples that the batches hold; None for none.
             labels: whether the identities of their images are known.
+            teacher: whether they hold a teacher's embeddings.
 
         Raises:
             OptionError: with the first loss that is not served.
         """
         for term in self.terms:
-            check_served(self.text, term.name, term.trial, tuples, labels)
+            check_served(self.text, term.name, term.trial, tuples, labels, teacher=teacher)
 
     def build(self, size: LossSize, pair_logits: PairLogits | None = None) -> Objective:
         """The objective of a run.

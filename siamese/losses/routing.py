@@ -31,7 +31,9 @@ def works_on_labels(loss: Loss) -> bool:
     return loss.needs == "identities" or (isinstance(loss, TupleLoss) and loss.mines)
 
 
-def check_served(text: str, name: str, loss: Loss, tuples: Needs | None, labels: bool) -> None:
+def check_served(
+    text: str, name: str, loss: Loss, tuples: Needs | None, labels: bool, *, teacher: bool = False
+) -> None:
     """Refuse a loss that the batches cannot serve.
 
     Args:
@@ -40,10 +42,17 @@ def check_served(text: str, name: str, loss: Loss, tuples: Needs | None, labels:
         loss: with its options.
         tuples: what kind the batches hold; None for none.
         labels: whether the identities of their images are known.
+        teacher: whether they hold a teacher's embeddings.
 
     Raises:
         OptionError: with what the loss needs, what the batches hold, and what to do.
     """
+    if loss.needs == "teacher":
+        if not teacher:
+            raise OptionError(
+                f"--loss {text!r}: {name} learns from a teacher, and none is given; add --teacher MODEL"
+            )
+        return
     if labels or (tuples is not None and not works_on_labels(loss) and loss.needs in _SERVES[tuples]):
         return
     held = f"the batches hold {tuples or 'neither tuples nor identities'}"
@@ -68,8 +77,19 @@ def apply(loss: Loss, embeddings: Tensor, index: BatchIndex) -> Tensor:
         value = loss(embeddings, tuples_as(loss.needs, index.tuples))
     elif isinstance(loss, TupleLoss):
         value = loss.mined(embeddings, index.labels)  # type: ignore[arg-type]
+    elif loss.needs == "teacher":
+        value = loss(embeddings, index.teacher)
     else:
-        value = loss(embeddings, index.labels)
+        value = _of_known(loss, embeddings, index.labels)  # type: ignore[arg-type]
+    return value
+
+
+def _of_known(loss: Loss, embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Loss of the images whose identity is known; 0, still a part of the graph, where none is."""
+    known = labels >= 0
+    if not known.any():
+        return embeddings.sum() * 0.0
+    value: Tensor = loss(embeddings[known], labels[known])
     return value
 
 

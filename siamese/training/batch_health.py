@@ -62,7 +62,8 @@ def measure_batch(embeddings: Tensor, index: BatchIndex, loss: Tensor, active: T
 
 def _gap(embeddings: Tensor, index: BatchIndex) -> Tensor:
     if index.labels is not None:
-        return _gap_of_labels(embeddings, index.labels)
+        known = index.labels >= 0
+        return _gap_of_labels(embeddings[known], index.labels[known])
     tuples = index.tuples
     if isinstance(tuples, PairIndex):
         similarity = (embeddings[tuples.left] * embeddings[tuples.right]).sum(dim=1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from siamese.losses.batch import BatchIndex, PairIndex, QuadrupletIndex, TripletIndex
+from siamese.training.lessons import Lessons
 from siamese.training.plans import WHOLE, Plan, Share
 from siamese.training.sources import Source
 
@@ -22,7 +23,9 @@ class Batch(NamedTuple):
         rows: which images those are, shape (U,), int64.
         columns: places in `rows` of the members of each tuple, two to four of shape (B,); empty without tuples.
         same: labels of pairs, shape (B,), float32; None for all else.
-        labels: identity of each image, shape (U,), int64; None where batches are made of tuples.
+        labels: identity of each image, shape (U,), int64, -1 where it is not known; None where batches are made of
+            tuples.
+        teacher: the teacher's embeddings of the images, shape (U, T), float32; None without a teacher.
     """
 
     inputs: Tensor
@@ -30,16 +33,17 @@ class Batch(NamedTuple):
     columns: tuple[Tensor, ...]
     same: Tensor | None
     labels: Tensor | None
+    teacher: Tensor | None = None
 
 
 def batch_index(batch: Batch) -> BatchIndex:
     """What the objective is told of a batch."""
     if batch.same is not None:
         left, right = batch.columns
-        return BatchIndex(PairIndex(left, right, batch.same), batch.labels)
+        return BatchIndex(PairIndex(left, right, batch.same), batch.labels, batch.teacher)
     kinds = {3: TripletIndex, 4: QuadrupletIndex}
     tuples = kinds[len(batch.columns)](*batch.columns) if batch.columns else None
-    return BatchIndex(tuples, batch.labels)
+    return BatchIndex(tuples, batch.labels, batch.teacher)
 
 
 class EpochBatches(Dataset[Batch]):
@@ -54,10 +58,20 @@ class EpochBatches(Dataset[Batch]):
         seed: of the run.
         epoch: from 0.
         share: the part of each batch that this process takes.
+        lessons: what a teacher embeds the images to; None without one.
     """
 
-    def __init__(self, plan: Plan, source: Source, *, seed: int, epoch: int, share: Share = WHOLE) -> None:
-        self._plan, self._source, self._share = plan, source, share
+    def __init__(
+        self,
+        plan: Plan,
+        source: Source,
+        *,
+        seed: int,
+        epoch: int,
+        share: Share = WHOLE,
+        lessons: Lessons | None = None,
+    ) -> None:
+        self._plan, self._source, self._share, self._lessons = plan, source, share, lessons
         self._batches = plan.epoch(seed, epoch)
         self._first_step = epoch * len(self._batches)
 
@@ -77,6 +91,7 @@ class EpochBatches(Dataset[Batch]):
             columns=columns,
             same=None if chosen.same is None else torch.from_numpy(chosen.same.astype(np.float32)),
             labels=None if chosen.labels is None else torch.from_numpy(chosen.labels),
+            teacher=None if self._lessons is None else self._lessons.take(chosen.rows),
         )
 
 

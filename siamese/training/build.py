@@ -14,11 +14,17 @@ _KINDS: tuple[TupleKind, ...] = ("quadruplets", "triplets", "pairs")
 def is_verifier(encoder: Encoder) -> bool:
     """Whether an encoder verifies well as it comes."""
     # An aligned face template means that the weights were trained to verify; ImageNet's were not.
-    return encoder.pretrained and encoder.input_spec.alignment != "none"
+    return encoder.pretrained and (encoder.verifies or encoder.input_spec.alignment != "none")
 
 
-def build_network(encoder: Encoder, config: TrainConfig) -> SiameseNetwork:
+def build_network(encoder: Encoder, config: TrainConfig, *, like: int | None = None) -> SiameseNetwork:
     """The network that a run trains, its frozen stages frozen.
+
+    Args:
+        encoder: what it is built on.
+        config: of the run.
+        like: width of a teacher's embeddings, which is the student's too where none is asked for and the head has
+            one; None without a teacher.
 
     Raises:
         OptionError: a head or a number of stages that is not possible, or nothing left to train.
@@ -27,7 +33,7 @@ def build_network(encoder: Encoder, config: TrainConfig) -> SiameseNetwork:
     network = SiameseNetwork(
         encoder,
         head,
-        config.embedding_dim,
+        config.embedding_dim or (None if head == "none" else like),
         pair_head=config.pair_head,
         pair_hidden=config.pair_hidden,
         pair_dropout=config.pair_dropout,
@@ -54,13 +60,24 @@ def default_head(encoder: Encoder) -> str:
 def batch_kind(config: TrainConfig, spec: ObjectiveSpec) -> BatchKind:
     """What batches are made of: what the loss needs, unless identities are asked for.
 
+    A student learns from every image there is, and so does a classifier beside the teacher: then of any images.
+
     Raises:
-        OptionError: tuples are asked for, and the loss needs identities.
+        OptionError: tuples are asked for, and the loss needs identities, or no tuples at all; it needs a teacher, and
+            there is none.
     """
+    if spec.teacher and config.teacher is None:
+        raise OptionError(
+            f"--loss {spec.text}: distill learns from a teacher, and none is given; add --teacher MODEL"
+        )
+    if config.batches == "tuples" and spec.needs == {"teacher"}:
+        raise OptionError(f"--batches tuples: --loss {spec.text} has no use for them; leave it out")
     if config.batches == "tuples" and spec.mines:
         raise OptionError(
             f"--batches tuples: --loss {spec.text} chooses among the identities of a batch; use --batches identities"
         )
+    if config.batches == "auto" and spec.teacher and spec.looks_at_images:
+        return "images"
     if config.batches == "identities" or spec.mines:
         return "identities"
     return next(kind for kind in _KINDS if kind in spec.needs)

@@ -1,6 +1,7 @@
 """What is worth knowing before a long run: whether training can learn a few pairs by heart, and at which rate."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -69,6 +70,9 @@ def _few(run: Run, count: int) -> tuple[Plan, Tuples]:
         assert data.tuples is not None  # noqa: S101 - one of the two is there
         few = data.tuples.first(count)
         return TuplePlan(few, config.batch_size), _pairs_of(few)
+    known = data.labels >= 0
+    data = replace(data, rows=data.rows[known], labels=data.labels[known])
+    assert data.labels is not None  # noqa: S101 - as before
     order = np.argsort(data.labels, kind="stable")
     sizes = np.bincount(data.labels)
     kept = data.labels[order] < max(2, int(np.searchsorted(np.cumsum(sizes), count)) + 1)

@@ -12,10 +12,11 @@ from siamese.errors import DataError
 from siamese.images.cache import PixelCache
 from siamese.images.input_spec import InputSpec
 from siamese.images.loader import ImageLoader
+from siamese.images.manifest import UNKNOWN
 from siamese.images.pixel_store import open_pixel_store
 from siamese.progress import log
-from siamese.training.pairs import RunPairs
-from siamese.training.plans import IdentityPlan, Plan, TuplePlan
+from siamese.training.pairs import BatchKind, RunPairs
+from siamese.training.plans import IdentityPlan, ImagePlan, Plan, TuplePlan
 from siamese.training.tuples import Tuples, index_tuples
 from siamese.training.validation import HeldOut
 
@@ -31,10 +32,12 @@ class RunData:
         paths: their paths, by row.
         tuples: training tuples; None where batches are made of identities.
         rows: images to train on, rising.
-        labels: the identity of each of `rows`, from 0; None where batches are made of tuples.
+        labels: the identity of each of `rows`, from 0, and -1 where it is not known; None where batches are made of
+            tuples.
         identities: names of the identities, by label; empty where batches are made of tuples.
         val: validation pairs.
         held_out: held-out images of known identities; None without.
+        by_teacher: whether validation pairs are a teacher's, and say nothing about identities.
     """
 
     cache: PixelCache
@@ -45,6 +48,7 @@ class RunData:
     identities: tuple[str, ...]
     val: Tuples
     held_out: HeldOut | None
+    by_teacher: bool = False
 
     @property
     def size(self) -> int:
@@ -76,11 +80,35 @@ class RunData:
             held_out=None,  # without a classifier there is nothing to judge
         )
 
-    def plan(self, config: TrainConfig, *, singles: bool) -> Plan:
+    def taught(self, rows: Ints) -> "RunData":
+        """The same with those training images alone that a teacher has an embedding of.
+
+        Args:
+            rows: which images those are, rising.
+
+        Raises:
+            DataError: no training tuple is left.
+        """
+        kept = np.isin(self.rows, rows)
+        if kept.all():
+            return self
+        if self.tuples is None:
+            assert self.labels is not None  # noqa: S101 - one of the two is there
+            return replace(self, rows=self.rows[kept], labels=self.labels[kept])
+        whole: NDArray[np.bool_] = np.asarray(np.isin(self.tuples.rows, rows).all(axis=1))
+        if not whole.any():
+            raise DataError(
+                "every training pair shows an image that the teacher cannot use; `siamese audit` says why"
+            )
+        return replace(self, rows=self.rows[kept], tuples=self.tuples.of(whole))
+
+    def plan(self, config: TrainConfig, kind: BatchKind, *, singles: bool) -> Plan:
         """What fills the batches of training."""
         if self.labels is None:
             assert self.tuples is not None  # noqa: S101 - one of the two is there
             return TuplePlan(self.tuples, config.batch_size)
+        if kind == "images":
+            return ImagePlan(self.rows, self.labels, config.batch_size)
         return IdentityPlan(
             self.rows,
             self.labels,
@@ -124,9 +152,19 @@ def _index(cache: PixelCache, paths: list[str], pairs: RunPairs) -> RunData:
     if not len(rows):
         raise DataError(f"none of {len(pairs.images)} images to train on can be used; `siamese audit` says why")
     order = np.argsort(rows)
-    identities, labels = np.unique(names[order], return_inverse=True)
+    identities, labels = _numbered(names[order])
     held_out = None if pairs.held_out is None else _held_out(pairs.held_out, paths, cache.usable, identities)
-    return RunData(cache, paths, None, rows[order], labels, tuple(map(str, identities)), val, held_out)
+    known = tuple(map(str, identities))
+    return RunData(cache, paths, None, rows[order], labels, known, val, held_out, pairs.by_teacher)
+
+
+def _numbered(names: NDArray[np.str_]) -> tuple[NDArray[np.str_], Ints]:
+    """The identities that are known, in order, and the number of each image's, -1 where it is not known."""
+    known = names != UNKNOWN
+    identities, numbers = np.unique(names[known], return_inverse=True)
+    labels = np.full(len(names), -1, np.int64)
+    labels[known] = numbers
+    return identities, labels
 
 
 def _held_out(

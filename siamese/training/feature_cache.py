@@ -51,7 +51,8 @@ def features_key(encoder: Encoder, pixels: NDArray[np.uint8], rows: Ints, what: 
         what: all else that decides the features, as JSON.
     """
     digest = blake2b(digest_size=16)
-    packages = {name: version(name) for name in ("torch", "albumentations", "timm")}
+    libraries = ("torch", "albumentations", "timm", *(("openvino",) if "openvino/" in encoder.name else ()))
+    packages = {name: version(name) for name in libraries}
     spec = encoder.input_spec.model_dump(mode="json")
     known = {"encoder": encoder.name, "spec": spec, "code": _code(), **packages, **what}
     digest.update(json.dumps(known, sort_keys=True).encode())

@@ -18,8 +18,8 @@ from siamese.training.card import describe_model
 from siamese.training.checkpoint import LAST, Checkpoints
 from siamese.training.curves import save_curves
 from siamese.training.guard import Guard
-from siamese.training.inputs import clear_inputs
 from siamese.training.keeper import BestKeeper, Select, word_figures
+from siamese.training.kept_features import clear_features
 from siamese.training.processes import first_goes_ahead, is_first, joined, share
 from siamese.training.run import Run
 from siamese.training.run_folder import check_folder
@@ -110,7 +110,7 @@ def _fit(run: Run, *, resume: bool) -> tuple[BestKeeper, Watch, Guard]:
     """Measure the baseline, then train, or go on with what was interrupted."""
     config, data = run.config, run.data
     checkpoints = Checkpoints(run.path, config.checkpoint_every, config.accumulate, run.module.average)
-    validation = Validation(run.inputs.images, data.val, data.held_out, run.inputs.damaged)
+    validation = Validation(run.inputs.images, data.val, data.held_out, run.inputs.damaged, data.by_teacher)
     keeper = BestKeeper(validation, run.path, checkpoints, select=_select(run), patience=config.patience)
     last = run.path / LAST
     checkpoint = last if resume and last.is_file() else None
@@ -151,7 +151,7 @@ def _save(run: Run, keeper: BestKeeper, folder: Path) -> None:
     if not keeper.stopped:
         keeper.clear(all_files=True)
         (run.path / LAST).unlink(missing_ok=True)
-        clear_inputs(run.path)
+        clear_features(run.path)
 
 
 def _best_network(run: Run, keeper: BestKeeper) -> SiameseNetwork:

@@ -31,13 +31,27 @@ def gather_batch(embeddings: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
     if batch.labels is not None:
         order = _dealt(lengths, embeddings.device)
         labels = torch.cat(_gather_rows(batch.labels, lengths))[order]
-        return gathered[order], batch._replace(rows=rows[order], labels=labels)
+        teacher = None if batch.teacher is None else torch.cat(_gather_rows(batch.teacher, lengths))[order]
+        return gathered[order], batch._replace(rows=rows[order], labels=labels, teacher=teacher)
     tuples = _lengths(len(batch.columns[0]), embeddings.device)
     order = _dealt(tuples, embeddings.device)
     before = sum(lengths[: dist.get_rank()])
     columns = tuple(torch.cat(_gather_rows(column + before, tuples))[order] for column in batch.columns)
     same = None if batch.same is None else torch.cat(_gather_rows(batch.same, tuples))[order]
-    return gathered, batch._replace(rows=rows, columns=columns, same=same)
+    whole = batch._replace(rows=rows, columns=columns, same=same)
+    if batch.teacher is None:
+        return gathered, whole
+    return _each_once(gathered, whole._replace(teacher=torch.cat(_gather_rows(batch.teacher, lengths))))
+
+
+def _each_once(embeddings: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
+    """The same without images that came in several shares: a teacher's relations count each two images once."""
+    assert batch.teacher is not None  # noqa: S101 - asked for with one
+    rows, places = torch.unique(batch.rows, return_inverse=True)
+    numbers = torch.arange(len(batch.rows), device=places.device)
+    first = torch.full_like(rows, len(numbers)).scatter_reduce_(0, places, numbers, "amin")
+    columns = tuple(places[column] for column in batch.columns)
+    return embeddings[first], batch._replace(rows=rows, columns=columns, teacher=batch.teacher[first])
 
 
 def _dealt(lengths: list[int], device: torch.device) -> Tensor:

@@ -45,8 +45,10 @@ def class_means(networks: Sequence[SiameseNetwork], images: Images, data: RunDat
         part = slice(start, start + _CHUNK)
         features = images.encode(networks[0], data.rows[part])
         labels = torch.from_numpy(data.labels[part].astype(np.int64))
+        known = labels >= 0
         for network, total in zip(networks, sums, strict=True):
-            total.index_add_(0, labels, torch.from_numpy(embed_features(network, features, device=images.device)))
+            vectors = torch.from_numpy(embed_features(network, features, device=images.device))
+            total.index_add_(0, labels[known], vectors[known])
     return [F.normalize(total, dim=1) for total in sums]
 
 

@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from siamese.cache_folder import cache_folder
 from siamese.config import TrainConfig
 from siamese.errors import OptionError
-from siamese.images.augment import Augment, augmenter
+from siamese.images.augment import augmenter
 from siamese.images.distortion import distort
 from siamese.model.network import SiameseNetwork
 from siamese.progress import log
 from siamese.training.data import RunData
-from siamese.training.feature_cache import FeatureFile, alone, features_key, fill, make_room
-from siamese.training.processes import first_goes_ahead
+from siamese.training.kept_features import KeptFeatures
 from siamese.training.sources import FeatureSource, PixelSource, Source, Views
 from siamese.training.validation import Images
 
@@ -74,7 +72,7 @@ def prepare_inputs(
         "them (--features live computes them at every step)",
         *(count, "s" if count > 1 else ""),
     )
-    cache = _Cache(config, network, pixels, device, run)
+    cache = KeptFeatures(config, network.encoder, pixels, device, run)
     features = cache.get(config.augment, augmenter(config.augment), count, data.rows)
     rows = data.plain_rows(training=means)
     plain = cache.get("none", augmenter("none"), 1, rows)
@@ -96,38 +94,3 @@ def _damage(config: TrainConfig) -> Callable[[NDArray[np.uint8], Ints], NDArray[
 
 def _damaged(images: NDArray[np.uint8], seeds: NDArray[np.uint64]) -> NDArray[np.uint8]:
     return distort(images, seeds)[0]
-
-
-class _Cache:
-    """Features by preset and rows, in files that outlast the run unless nothing is to be kept."""
-
-    def __init__(
-        self, config: TrainConfig, network: SiameseNetwork, pixels: NDArray[np.uint8], device: str, run: Path
-    ) -> None:
-        self._config, self._network, self._pixels, self._device = config, network, pixels, device
-        kept = config.cache != "off"
-        home = cache_folder() if config.cache == "auto" else Path(config.cache)
-        self._folder = home / "features" if kept else run / "features"
-
-    def get(self, name: str, augment: Augment, views: int, rows: Ints) -> NDArray[np.float32]:
-        """Features (views, N, F), float32, mapped into memory; `name` tells augmentations apart."""
-        encoder, seed = self._network.encoder, self._config.seed
-        what = {"augment": name, "views": views, "seed": seed, "device": self._device.partition(":")[0]}
-        file = self._folder / f"{features_key(encoder, self._pixels, rows, what)}.f32"
-        source = PixelSource(self._pixels, self._network.input_spec, augment, Views(seed, views))
-        encoder.eval()
-        with first_goes_ahead(), alone(file):
-            store = FeatureFile(file, (views, len(rows), encoder.feature_dim))
-            fill(store, encoder, source, rows, device=self._device, workers=self._config.workers)
-            make_room(self._folder, self._config.cache_limit * 1e9, file)
-        return store.features
-
-
-def clear_inputs(run: Path) -> None:
-    """Remove features that lie in the run folder."""
-    folder = run / "features"
-    for suffix in ("f32", "json", "lock"):
-        for file in folder.glob(f"*.{suffix}"):
-            file.unlink(missing_ok=True)
-    if folder.is_dir():
-        folder.rmdir()

@@ -87,8 +87,8 @@ class BestKeeper(Callback):
             self._write_history()
         return True
 
-    def fit_decisions(self, network: SiameseNetwork) -> tuple[tuple[OperatingPoint, ...], Calibration]:
-        """Thresholds and calibration of a network, fitted on the validation pairs."""
+    def fit_decisions(self, network: SiameseNetwork) -> tuple[tuple[OperatingPoint, ...], Calibration | None]:
+        """Thresholds and calibration of a network, as of `Validation.fit_decisions`."""
         return self._validation.fit_decisions(network)
 
     def load_best(self, network: SiameseNetwork) -> None:

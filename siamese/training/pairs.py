@@ -12,6 +12,8 @@ from siamese.config import TrainConfig
 from siamese.errors import DataError, OptionError, PairFileError
 from siamese.images.alignment import failed_alignments
 from siamese.images.catalog import Catalog, read_catalog, root_of
+from siamese.images.manifest import UNKNOWN
+from siamese.images.unlabelled import read_images
 from siamese.pairing.audit import cheap_findings
 from siamese.pairing.formats import is_pair_file, kind_of, read_any, read_pairs, write_any
 from siamese.pairing.quadruplets import sample_quadruplets
@@ -22,13 +24,15 @@ from siamese.pairing.table import check_files_exist, image_columns, pair_counts,
 from siamese.progress import log
 from siamese.training.held_out import hold_out_images
 from siamese.training.identities import identities_of
+from siamese.training.teacher_pairs import Judge, hold_out_for_teacher
 
 TRAIN_FILE, VAL_FILE, ROOT_FILE = "train.csv", "val.csv", "root.txt"
+TEACHER_VAL_FILE = "val_by_teacher.csv"
 IMAGES_FILE, HELD_OUT_FILE = "images.csv", "held_out.csv"
 _VAL_IMPOSTORS = 10  # to one genuine pair, among validation pairs that are made
 
 TupleKind = Literal["pairs", "triplets", "quadruplets"]
-BatchKind = TupleKind | Literal["identities"]
+BatchKind = TupleKind | Literal["identities", "images"]
 # Every triplet holds two pairs, and every quadruplet two triplets.
 _SERVED: dict[str, tuple[str, ...]] = {
     "pairs": ("pairs",),
@@ -44,9 +48,11 @@ class RunPairs:
     Attributes:
         root: the folder that paths are relative to.
         train: table of pairs, triplets or quadruplets; None where batches are made of identities.
-        images: `path` and `identity` of each training image; None where batches are made of tuples.
+        images: `path` and `identity` of each training image, the latter empty where it is not known; None where
+            batches are made of tuples.
         val: pair table; its identities are not trained on when this module made it, unless `held_out` is there.
         held_out: `path` and `identity` of held-out images of the identities that are trained on; None without.
+        by_teacher: whether `val` says what a teacher finds most alike, and not whom images show.
     """
 
     root: Path
@@ -54,6 +60,7 @@ class RunPairs:
     images: pd.DataFrame | None
     val: pd.DataFrame
     held_out: pd.DataFrame | None = None
+    by_teacher: bool = False
 
     def image_paths(self) -> list[str]:
         """Every image of the run once."""
@@ -62,7 +69,9 @@ class RunPairs:
         return list(dict.fromkeys(path for paths in (*lists, unique_images(self.val)) for path in paths))
 
 
-def prepare_pairs(config: TrainConfig, *, kind: BatchKind, folder: Path, ratio: str = "1:1") -> RunPairs:
+def prepare_pairs(
+    config: TrainConfig, *, kind: BatchKind, folder: Path, ratio: str = "1:1", judge: Judge | None = None
+) -> RunPairs:
     """Read or make what a run trains and validates on, and keep it in `folder`.
 
     Without `pairs`, training tuples are drawn from the catalog; without `val_pairs`, validation pairs are of the
@@ -75,6 +84,7 @@ def prepare_pairs(config: TrainConfig, *, kind: BatchKind, folder: Path, ratio: 
         kind: what batches are made of.
         folder: where all of it is kept.
         ratio: genuine to impostor among training pairs that are made, where the configuration names none.
+        judge: the teacher, which makes the validation pairs where no identity is known; None without one.
 
     Raises:
         DataError, PairFileError: as `read_catalog`, the readers and the samplers do; identities that are needed and
@@ -90,20 +100,24 @@ def prepare_pairs(config: TrainConfig, *, kind: BatchKind, folder: Path, ratio: 
             f"{config.pairs}: holds {_kind(given)}, and --loss {config.objective} learns from {kind}; "
             f"make them with `siamese make-pairs --kind {kind}`"
         )
-    train, held_out = given, None
-    if given is None or val is None or kind == "identities" or config.val_images is not None:
-        catalog = _catalog(config, given, root)
+    train, held_out, by_teacher = given, None, False
+    tuples: TupleKind | None = None if kind == "identities" or kind == "images" else kind
+    if given is None or val is None or tuples is None or config.val_images is not None:
+        catalog = _catalog(config, given, root, unlabelled=kind == "images")
         if config.val_images is not None:
             catalog, held_out = _hold_out(config, catalog if val is None else _without(catalog, val))
             val = _pairs_of_held_out(config, held_out) if val is None else val
+        elif val is None and judge is not None and (catalog.images["identity"] == UNKNOWN).all():
+            learnt, val = hold_out_for_teacher(catalog.images, config.val_share, config.seed, judge)
+            catalog, by_teacher = replace(catalog, images=learnt), True
         elif val is None:
             catalog, val = _carve_validation(config, catalog)
         else:
             catalog = _without(catalog, val)
-        if kind != "identities":
-            train = _draw(config, catalog, kind, ratio) if given is None else _only_among(given, catalog)
-    images = catalog.images[["path", "identity"]] if kind == "identities" else None
-    pairs = RunPairs(root, None if kind == "identities" else train, images, val, held_out)
+        if tuples is not None:
+            train = _draw(config, catalog, tuples, ratio) if given is None else _only_among(given, catalog)
+    images = catalog.images[["path", "identity"]] if tuples is None else None
+    pairs = RunPairs(root, None if tuples is None else train, images, val, held_out, by_teacher)
     if pairs.train is not None:
         _warn_of_problems(pairs.train, val)
     _keep(pairs, folder)
@@ -112,7 +126,7 @@ def prepare_pairs(config: TrainConfig, *, kind: BatchKind, folder: Path, ratio: 
 
 
 def _keep(pairs: RunPairs, folder: Path) -> None:
-    for name in (TRAIN_FILE, IMAGES_FILE, HELD_OUT_FILE):
+    for name in (TRAIN_FILE, VAL_FILE, TEACHER_VAL_FILE, IMAGES_FILE, HELD_OUT_FILE):
         (folder / name).unlink(missing_ok=True)  # of an earlier run in this folder
     if pairs.train is not None:
         write_any(pairs.train, folder / TRAIN_FILE, _kind(pairs.train))
@@ -120,7 +134,7 @@ def _keep(pairs: RunPairs, folder: Path) -> None:
         if frame is not None:
             with atomic_path(folder / name) as temporary:
                 frame.to_csv(temporary, index=False, lineterminator="\n")
-    write_any(pairs.val, folder / VAL_FILE, "pairs")
+    write_any(pairs.val, folder / (TEACHER_VAL_FILE if pairs.by_teacher else VAL_FILE), "pairs")
     write_text(folder / ROOT_FILE, f"{pairs.root}\n")
 
 
@@ -130,7 +144,9 @@ def kept_pairs(folder: Path) -> RunPairs:
     Raises:
         PairFileError: it is gone.
     """
-    for name in (VAL_FILE, ROOT_FILE):
+    by_teacher = (folder / TEACHER_VAL_FILE).is_file()
+    val = TEACHER_VAL_FILE if by_teacher else VAL_FILE
+    for name in (val, ROOT_FILE):
         if not (folder / name).is_file():
             raise PairFileError(f"{folder / name}: no such file; start the run again without --resume")
     root = Path((folder / ROOT_FILE).read_text(encoding="utf-8").removesuffix("\n"))
@@ -138,7 +154,7 @@ def kept_pairs(folder: Path) -> RunPairs:
     images, held_out = (_kept_images(folder / name) for name in (IMAGES_FILE, HELD_OUT_FILE))
     if train is None and images is None:
         raise PairFileError(f"{folder / TRAIN_FILE}: no such file; start the run again without --resume")
-    return RunPairs(root, train, images, _read_pairs(folder / VAL_FILE, root), held_out)
+    return RunPairs(root, train, images, _read_pairs(folder / val, root), held_out, by_teacher)
 
 
 def _kept_images(file: Path) -> pd.DataFrame | None:
@@ -155,8 +171,8 @@ def _with_pairs_of_data(config: TrainConfig) -> TrainConfig:
 
 def _check_options(config: TrainConfig, kind: BatchKind) -> None:
     """An option that the others leave nothing to do is a mistake, and never passed over."""
-    if config.num_pairs is not None and (config.pairs is not None or kind == "identities"):
-        reason = "--pairs gives them" if config.pairs is not None else "batches are made of identities here"
+    if config.num_pairs is not None and (config.pairs is not None or kind in ("identities", "images")):
+        reason = "--pairs gives them" if config.pairs is not None else f"batches are made of {kind} here"
         raise OptionError(f"--num-pairs: says how many pairs to make, and {reason}; leave one of them out")
     if config.ratio is not None and (config.pairs is not None or kind != "pairs"):
         raise OptionError("--ratio: is for pairs to be made, and none are made here; leave it out")
@@ -204,9 +220,10 @@ def _present(frame: pd.DataFrame, root: Path, path: Path) -> pd.DataFrame:
     return frame
 
 
-def _catalog(config: TrainConfig, given: pd.DataFrame | None, root: Path) -> Catalog:
+def _catalog(config: TrainConfig, given: pd.DataFrame | None, root: Path, *, unlabelled: bool) -> Catalog:
     if given is None:
-        catalog = read_catalog(config.data, identity_depth=config.identity_depth)
+        read = read_images if unlabelled else read_catalog
+        catalog = read(config.data, identity_depth=config.identity_depth)
         if "test" in catalog.splits:
             kept = catalog.images[catalog.images["split"] != "test"].reset_index(drop=True)
             catalog = replace(catalog, images=kept)
@@ -217,12 +234,15 @@ def _catalog(config: TrainConfig, given: pd.DataFrame | None, root: Path) -> Cat
 
 
 def _carve_validation(config: TrainConfig, catalog: Catalog) -> tuple[Catalog, pd.DataFrame]:
+    known = catalog.images["identity"] != UNKNOWN
+    nameless, catalog = catalog.images[~known], replace(catalog, images=catalog.images[known].reset_index(drop=True))
     parts = _own_parts(catalog)
     if parts is None:
         shares = (1.0 - config.val_share, config.val_share)
         parts = split_identities(catalog.images, shares, config.seed)
     train, held_out = parts
-    return replace(catalog, images=train), sample_validation_pairs(held_out, config.seed)
+    images = pd.concat([train, nameless]).sort_values("path", ignore_index=True) if len(nameless) else train
+    return replace(catalog, images=images), sample_validation_pairs(held_out, config.seed)
 
 
 def _own_parts(catalog: Catalog) -> list[pd.DataFrame] | None:
@@ -257,7 +277,8 @@ def _without(catalog: Catalog, val: pd.DataFrame) -> Catalog:
     """Leave out the identities that the validation pairs show."""
     shown = catalog.images["path"].isin(unique_images(val))
     identities = catalog.images.loc[shown, "identity"].unique()
-    kept = catalog.images[~catalog.images["identity"].isin(identities)].reset_index(drop=True)
+    theirs = catalog.images["identity"].isin(identities[identities != UNKNOWN])
+    kept = catalog.images[~(shown | theirs)].reset_index(drop=True)
     if kept.empty:
         found = f"show all {len(identities)} identities of {catalog.root}"
         raise DataError(f"--val-pairs {found}; leave out at least two to train on, or give --pairs")
@@ -321,7 +342,10 @@ def _what(pairs: RunPairs) -> str:
     if pairs.train is not None:
         return f"{len(pairs.train)} {_kind(pairs.train)}"
     assert pairs.images is not None  # noqa: S101 - one of the two is there
-    return f"{len(pairs.images)} images of {pairs.images['identity'].nunique()} identities"
+    identities = pairs.images["identity"]
+    unknown = int((identities == UNKNOWN).sum())
+    named = f"{len(identities)} images of {identities[identities != UNKNOWN].nunique()} identities"
+    return f"{named}, {unknown} of them of nobody known" if unknown else named
 
 
 def _describe(pairs: pd.DataFrame) -> str:

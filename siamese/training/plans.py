@@ -1,4 +1,4 @@
-"""Which images a batch holds: tuples of a file, or some images each of some identities."""
+"""Which images a batch holds: tuples of a file, some images each of some identities, or any images."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,7 +20,7 @@ class Selection:
         rows: rows of the array of images, shape (U,).
         columns: places in `rows` of the members of each tuple, shape (2, B) to (4, B); None without tuples.
         same: labels of pairs, shape (B,); None for all else.
-        labels: identity of each image, shape (U,); None where batches are made of tuples.
+        labels: identity of each image, shape (U,), -1 where it is not known; None where batches are made of tuples.
     """
 
     rows: Ints
@@ -63,8 +63,7 @@ class TuplePlan:
 
     def epoch(self, seed: int, epoch: int) -> list[Ints]:
         """Numbers of tuples."""
-        order = np.random.default_rng([seed, epoch]).permutation(len(self._tuples))
-        return [order[start : start + self._size] for start in range(0, len(order), self._size)]
+        return shuffled_parts(len(self._tuples), self._size, seed, epoch)
 
     def select(self, items: Ints, share: Share = WHOLE) -> Selection:
         """The unique images of the tuples, and where in them each member is."""
@@ -129,6 +128,34 @@ class IdentityPlan:
         """The images of the batch with their identities."""
         mine = items[share.rank :: share.world]
         return Selection(self._rows[mine], labels=self._labels[mine])
+
+
+class ImagePlan:
+    """Every image once an epoch, in random order: for losses that look at each image by itself, or at all of a batch.
+
+    Args:
+        rows: rows of the array of images, shape (N,).
+        labels: identity of each, shape (N,), -1 where it is not known.
+        batch_size: images a batch.
+    """
+
+    def __init__(self, rows: Ints, labels: Ints, batch_size: int) -> None:
+        self._rows, self._labels, self._size = rows, labels, batch_size
+
+    def epoch(self, seed: int, epoch: int) -> list[Ints]:
+        """Places in the images."""
+        return shuffled_parts(len(self._rows), self._size, seed, epoch)
+
+    def select(self, items: Ints, share: Share = WHOLE) -> Selection:
+        """The images of the batch with their identities."""
+        mine = items[share.rank :: share.world]
+        return Selection(self._rows[mine], labels=self._labels[mine])
+
+
+def shuffled_parts(count: int, size: int, seed: int, epoch: int) -> list[Ints]:
+    """The numbers from 0 to `count` in the random order of an epoch, `size` at a time."""
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    return [order[start : start + size] for start in range(0, count, size)]
 
 
 def _earlier(turns: Ints) -> Ints:

@@ -29,6 +29,11 @@ class Tuples:
         """How many pairs, triplets or quadruplets."""
         return len(self.rows)
 
+    def of(self, kept: NDArray[np.bool_]) -> "Tuples":
+        """Those of them that a mask (N,) keeps."""
+        same, codes = self.same, self.identities
+        return Tuples(self.rows[kept], None if same is None else same[kept], None if codes is None else codes[kept])
+
     def first(self, count: int) -> "Tuples":
         """The first `count` of them."""
         return Tuples(self.rows[:count], None if self.same is None else self.same[:count])

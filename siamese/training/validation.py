@@ -83,12 +83,14 @@ class Validation:
         held_out: for the identity head; None where there is none to judge.
         damaged: the same images damaged: networks are then measured on each pair as it is, with its left, with its
             right, and with both images damaged; None to measure on the pairs as they are.
+        by_teacher: whether the pairs are a teacher's, and say nothing about identities.
     """
 
     images: Images
     tuples: Tuples
     held_out: HeldOut | None = None
     damaged: Images | None = None
+    by_teacher: bool = False
 
     @property
     def same(self) -> NDArray[np.bool_]:
@@ -129,8 +131,10 @@ class Validation:
             logits = network.identity_head(vectors.to(self.images.device)).cpu().numpy()
         return {f"top{k}": top_k_accuracy(logits, held_out.labels, k) for k in (1, 5)}
 
-    def fit_decisions(self, network: SiameseNetwork) -> tuple[tuple[OperatingPoint, ...], Calibration]:
-        """Thresholds and calibration fitted on the validation pairs."""
+    def fit_decisions(self, network: SiameseNetwork) -> tuple[tuple[OperatingPoint, ...], Calibration | None]:
+        """Thresholds and calibration fitted on the validation pairs; none where these say nothing of identities."""
+        if self.by_teacher:
+            return (), None
         scores, identities = self.scores(network), self.tuples.identities
         assert identities is not None  # noqa: S101 - indexed with them
         return (

@@ -146,7 +146,10 @@ def test_a_far_without_a_point_names_those_there_are(impostor: int, far: float, 
 
 
 def test_a_model_without_points_says_so() -> None:
-    message = "this model has no operating point of best accuracy; give --far or --threshold"
+    message = (
+        "this model was not fitted on labelled pairs and has no operating point; give --threshold, or train with "
+        "--val-pairs"
+    )
     with pytest.raises(OptionError, match=f"^{re.escape(message)}$"):
         choose_operating_point(())
     with pytest.raises(OptionError, match=r"^--far 0\.1: .* \(0 impostor validation pairs support none\)"):

@@ -12,7 +12,7 @@ from .conftest import Siamese
 DESCRIBED = {
     *("data", "pairs", "val_pairs", "same_label", "num_pairs", "ratio", "identities"),
     *("input_size", "head", "embedding_dim", "freeze", "pair_head", "loss", "val_images", "views"),
-    *("clip", "ema", "patience", "checkpoint_every", "track"),
+    *("clip", "ema", "patience", "checkpoint_every", "track", "teacher"),
 }
 
 

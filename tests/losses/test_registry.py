@@ -18,7 +18,7 @@ from siamese.losses.registry import LOSSES, parse_objective
 KNOWN = ", ".join(sorted(LOSSES))
 CONTRASTIVE_OPTIONS = "form, margin, memory, mining, reduce"
 TRIPLET_OPTIONS = "form, margin, memory, mining, reduce, soft"
-SIZE = LossSize(embedding_dim=8, identities=6)
+SIZE = LossSize(embedding_dim=8, identities=6, teacher_dim=8)
 LABELS = torch.arange(6).repeat_interleave(4)
 TABLE = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
 
@@ -34,7 +34,7 @@ def test_every_registered_loss_is_built_by_name_and_gives_a_scalar_with_a_gradie
     objective = spec.build(SIZE)
     assert [(key, type(loss)) for key, loss in objective.losses.items()] == [(name, LOSSES[name])]
     rows = embeddings().requires_grad_()
-    found = objective(rows, BatchIndex(labels=LABELS))
+    found = objective(rows, BatchIndex(labels=LABELS, teacher=embeddings(1)))
     assert found.total.shape == ()
     assert found.total.item() > 0
     (gradient,) = torch.autograd.grad(found.total, rows)
@@ -51,7 +51,7 @@ def test_every_loss_takes_a_step_and_lowers_its_value_over_fifty(name: str) -> N
     images = centres[LABELS] + noise
     network = nn.Linear(16, 8)
     optimiser = torch.optim.Adam([*network.parameters(), *objective.parameters()], lr=0.01)
-    index, costs = BatchIndex(labels=LABELS), []
+    index, costs = BatchIndex(labels=LABELS, teacher=F.normalize(centres[LABELS, :8], dim=1)), []
     before = network.weight.detach().clone()
     for _ in range(51):
         optimiser.zero_grad()
@@ -125,6 +125,8 @@ def test_every_written_form_is_read(text: str, terms: list[tuple[str, float, dic
         ("pairwise+memory=32", {"pairs"}, True, False),
         ("circle", {"identities"}, True, False),
         ("contrastive+arcface", {"pairs", "identities"}, True, True),
+        ("distill+arcface", {"teacher", "identities"}, True, True),
+        ("distill", {"teacher"}, False, False),
     ],
 )
 def test_needs_say_which_batches_to_make(text: str, needs: set[Needs], mines: bool, classes: bool) -> None:

@@ -119,7 +119,7 @@ def make_parts(people: Path, folder: Path, **values: Any) -> Parts:
     inputs = prepare_inputs(config, network, data, "cpu", folder, means=spec.classes)
     objective = spec.build(LossSize(network.embedding_dim, len(data.identities)), pair_logits=network.pair_head)
     give_identity_head(network, objective)
-    plan = data.plan(config, singles=spec.classes)
+    plan = data.plan(config, batch_kind(config, spec), singles=spec.classes)
 
     def batches(epoch: int) -> EpochBatches:
         return EpochBatches(plan, inputs.source, seed=config.seed, epoch=epoch)

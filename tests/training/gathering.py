@@ -19,8 +19,9 @@ from siamese.losses.loss import LossSize
 from siamese.losses.registry import parse_objective
 from siamese.model.network import SiameseNetwork
 from siamese.training.batches import EpochBatches
+from siamese.training.lessons import Lessons
 from siamese.training.module import SiameseModule
-from siamese.training.plans import IdentityPlan, Plan, Share, TuplePlan
+from siamese.training.plans import IdentityPlan, ImagePlan, Plan, Share, TuplePlan
 from siamese.training.processes import answered_by_first, any_process, first_goes_ahead, joined, share
 from siamese.training.sources import PixelSource, Views
 from siamese.training.tuples import Tuples
@@ -40,6 +41,9 @@ CASES: dict[str, tuple[str, int, str | None]] = {
     "sup_con": ("identities", 15, None),
     "arcface:1.0+center:0.1": ("identities", 9, None),
     "cross_entropy:1.0+triplet:0.5+mining=all": ("identities", 7, None),
+    "distill": ("images", 11, None),
+    "distill:2+arcface:0.5": ("images", 1, None),
+    "contrastive+distill+cosine=0": ("pairs", 7, None),
 }
 
 
@@ -65,6 +69,8 @@ def plan(what: str, size: int) -> Plan:
     rng = np.random.default_rng(0)
     images = 30
     labels = np.arange(images) % IDENTITIES
+    if what == "images":
+        return ImagePlan(np.arange(images), np.where(labels == 2, -1, labels), size)
     if what == "identities":
         return IdentityPlan(np.arange(images), labels, batch_size=size, images_per_identity=3)
     width = {"pairs": 2, "triplets": 3, "quadruplets": 4}[what]
@@ -76,14 +82,18 @@ def module(text: str, part: Share) -> SiameseModule:
     what, size, pair_head = CASES[text]
     torch.manual_seed(0)
     network = SiameseNetwork(Plain(), "mlp", 8, pair_head=pair_head, pair_hidden=8, pair_dropout=0.5)
-    objective = parse_objective(text).build(LossSize(8, IDENTITIES), pair_logits=network.pair_head)
+    objective = parse_objective(text).build(LossSize(8, IDENTITIES, 8), pair_logits=network.pair_head)
+    taught = np.random.default_rng(2).normal(size=(30, 8)).astype(np.float32)
+    taught /= np.linalg.norm(taught, axis=1, keepdims=True)
+    lessons = Lessons(taught, np.arange(30)) if "distill" in text else None
     pixels = np.random.default_rng(1).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
     source = PixelSource(pixels, SPEC, augmenter("light"), Views(0, None))
 
     def batches(epoch: int) -> EpochBatches:
-        return EpochBatches(plan(what, size), source, seed=0, epoch=epoch, share=part)
+        return EpochBatches(plan(what, size), source, seed=0, epoch=epoch, share=part, lessons=lessons)
 
-    config = make_train_config({"data": "none", "loss": text})
+    teacher = {"teacher": "none"} if "distill" in text else {}
+    config = make_train_config({"data": "none", "loss": text, **teacher})
     return SiameseModule(network, objective, config, batches=batches, epochs=1)
 
 

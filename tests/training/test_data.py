@@ -51,7 +51,7 @@ def test_tuples_are_rows_of_the_pixels(people: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.rows, np.unique(data.tuples.rows))
     row = int(data.tuples.rows[3, 1])
     np.testing.assert_array_equal(data.cache.pixels[row], SPEC.resize(decode(people / data.paths[row])))
-    assert isinstance(data.plan(config, singles=False), TuplePlan)
+    assert isinstance(data.plan(config, "pairs", singles=False), TuplePlan)
 
 
 def test_every_image_to_train_on_has_the_label_of_its_identity(people: Path, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_every_image_to_train_on_has_the_label_of_its_identity(people: Path, tmp
     assert [data.identities[label] for label in data.labels] == names_of(data)
     assert data.size == len(data.rows)
     assert list(data.identities) == sorted(data.identities)
-    assert isinstance(data.plan(config, singles=True), IdentityPlan)
+    assert isinstance(data.plan(config, "identities", singles=True), IdentityPlan)
 
 
 def test_held_out_images_have_the_labels_of_training(people: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import torch
 
 from siamese.errors import OptionError
 from siamese.model.embedding import embed_pixels
-from siamese.training.inputs import clear_inputs, prepare_inputs
+from siamese.training.inputs import prepare_inputs
+from siamese.training.kept_features import clear_features
 from siamese.training.sources import FeatureSource, PixelSource
 
 from .conftest import Losses, Parts, TinyEncoder, make_data, make_parts
@@ -125,9 +126,9 @@ def test_without_a_cache_features_lie_in_the_run_folder_and_are_removed_with_the
     made = parts(people, tmp_path, **TUPLES)
     assert list((tmp_path / "features").glob("*.f32"))
     made.data.cache.close()
-    clear_inputs(tmp_path)
+    clear_features(tmp_path)
     assert not (tmp_path / "features").exists()
-    clear_inputs(tmp_path)
+    clear_features(tmp_path)
 
 
 def test_what_was_kept_changes_nothing_that_is_drawn_later(people: Path, tmp_path: Path) -> None:

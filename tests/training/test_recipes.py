@@ -19,7 +19,9 @@ NAMES = [path.stem for path in RECIPES]
 
 
 def config_of(path: Path) -> TrainConfig:
-    return make_train_config({**read_config_file(path), "data": "faces"}, path.name)
+    values = read_config_file(path)
+    taught = {"teacher": "model"} if "distill" in str(values.get("loss")) else {}  # whose, is for the user to say
+    return make_train_config({**values, "data": "faces", **taught}, path.name)
 
 
 def test_every_known_system_has_a_recipe() -> None:
@@ -39,7 +41,8 @@ def test_a_recipe_names_what_there_is(path: Path) -> None:
     # Its weights apart, which are downloaded.
     network = build_network(create_encoder(f"{name}@random", input_size=config.input_size), config)
     spec.build(LossSize(network.embedding_dim, 10), network.pair_head)
-    assert batch_kind(config, spec) == ("identities" if config.batches == "identities" else "pairs")
+    expected = "images" if spec.teacher else "identities" if config.batches == "identities" else "pairs"
+    assert batch_kind(config, spec) == expected
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
