@@ -32,10 +32,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from siamese.device import usable_processors
 from siamese.errors import ModelError
 from siamese.inference.export import ExportJob, export_model
 from siamese.inference.export_parity import Parity
-from siamese.inference.runtime import Runtime, usable_processors
+from siamese.inference.runtime import Runtime
 from siamese.inference.runtime_openvino import OpenVinoRuntime
 from siamese.inference.verifier import Verifier
 from siamese.openvino_library import cpu_capabilities

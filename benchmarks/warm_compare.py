@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from siamese.device import usable_processors
 from siamese.images.decode import decode, read_file
 from siamese.images.faces import TEMPLATE_SIZES
 from siamese.images.input_spec import InputSpec
 from siamese.inference.export import ExportJob, export_model
-from siamese.inference.runtime import usable_processors
 from siamese.inference.verifier import Verifier
 
 NETWORKS = {"mobilefacenet": None, "convnext_atto": (112, 112), "inception_resnet_v1": None}

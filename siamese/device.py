@@ -1,6 +1,7 @@
 """Which device runs the network: asked for and missing is an error, never a silent fallback."""
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def may_have_gpu() -> bool:
     if not sys.platform.startswith("linux"):
         return sys.platform == "win32"
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()
+
+
+def usable_processors() -> int:
+    """How many processors this process may use, which in a container or under taskset are fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:

@@ -74,6 +74,12 @@ def cpu_capabilities() -> list[str]:
     return list(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
+def reason_of(error: Exception) -> str:
+    """Why OpenVINO failed, in one line: the last of its message, as those before name its source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
+
+
 @contextmanager
 def left_out(*names: str) -> Iterator[None]:
     """Let imports within act as if these modules were not installed; those loaded already stay."""

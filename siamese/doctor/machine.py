@@ -5,10 +5,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from siamese.device import may_have_gpu
+from siamese.device import may_have_gpu, usable_processors
 from siamese.doctor.finding import Finding
 from siamese.errors import SiameseError
-from siamese.inference.runtime import usable_processors
 from siamese.inference.runtime_choice import is_installed, torch_is_there
 from siamese.inference.runtime_timing import describe_machine
 from siamese.openvino_library import cpu_capabilities

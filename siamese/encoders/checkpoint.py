@@ -55,7 +55,9 @@ def load_exactly(module: nn.Module, state: dict[str, Tensor], origin: str, layou
     # A batch counter came with a later torch than many published weights; inference does not use it.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in own]
-    reshaped = [name for name in state if name in own and state[name].shape != own[name].shape]
+    # What is empty takes its length from what is loaded.
+    fixed = {name: tensor.shape for name, tensor in own.items() if tensor.numel()}
+    reshaped = [name for name in state if name in fixed and state[name].shape != fixed[name]]
     faults = [
         f"{len(names)} {what} (first {names[0]!r})"
         for what, names in (("missing", missing), ("unexpected", unexpected))

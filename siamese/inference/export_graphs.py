@@ -17,6 +17,7 @@ from siamese.errors import ModelError, OptionError
 from siamese.heads.identity import IdentityHead
 from siamese.heads.pair import PairHead
 from siamese.inference.export_manifest import IDENTITY_HEAD, NETWORK, PAIR_HEAD, SUFFIX
+from siamese.inference.export_openvino_encoder import has_openvino_encoder, join_graphs
 from siamese.inference.export_rewrites import rewritten
 from siamese.model.network import SiameseNetwork
 from siamese.openvino_files import save_graph
@@ -87,6 +88,8 @@ def write_graphs(network: SiameseNetwork, folder: Path, kind: str) -> list[str]:
     Raises:
         ModelError: the network does something that the form cannot say.
     """
+    if kind == "onnx" and has_openvino_encoder(network):
+        raise ModelError(f"{network.encoder.name}: is a graph of OpenVINO already; export it with --format openvino")
     height, width = network.input_spec.size
     images = (torch.zeros(EXAMPLES, 3, height, width),)
     parts: list[tuple[str, nn.Module, tuple[Tensor, ...], list[str], list[str]]] = [
@@ -121,7 +124,10 @@ def _write_openvino(
 
         # Traced, PReLU stays one operation; torch's exporter would take it apart, and the graph is slower.
         shapes = [[-1, *example.shape[1:]] for example in examples]
-        model = convert_model(rewritten(module), example_input=examples, input=shapes)
+        if isinstance(module, SiameseNetwork) and has_openvino_encoder(module):
+            model = join_graphs(module, EXAMPLES)
+        else:
+            model = convert_model(rewritten(module), example_input=examples, input=shapes)
     for ports, names in ((model.inputs, inputs), (model.outputs, outputs)):
         for port, name in zip(ports, names, strict=True):
             port.get_tensor().set_names({name})

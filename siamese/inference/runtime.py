@@ -3,7 +3,6 @@
 Imports no torch before a `TorchRuntime` is made.
 """
 
-import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -113,10 +112,3 @@ def no_identity_head(where: str) -> OptionError:
         f"{where}: has no identity head; train one with `siamese train DATA --loss arcface -o DIR`, or export the "
         "model again where an earlier version made the export"
     )
-
-
-def usable_processors() -> int:
-    """How many processors this process may use, which in a container or under taskset are fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

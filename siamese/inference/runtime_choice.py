@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from siamese.device import may_have_gpu, resolve_device
+from siamese.encoders.bundled import BUNDLED, name_of_model, path_of_model
 from siamese.errors import ModelError, OptionError, unknown_name
 from siamese.inference.export_manifest import EXPORTS, MANIFEST
 from siamese.inference.runtime import AUTO
@@ -57,7 +58,7 @@ class _Question:
 
 
 def choose_runtime(
-    model: str | Path,
+    model: str | Path | None,
     device: str = "auto",
     runtime: str = "auto",
     precision: str = "f32",
@@ -74,7 +75,8 @@ def choose_runtime(
     none, it is made at first use; if that fails, torch is taken and a warning says why.
 
     Args:
-        model: model folder, export, or `NAME`, `NAME@TAG`, `NAME@FILE` of an untouched encoder.
+        model: model folder, export, or `NAME`, `NAME@TAG`, `NAME@FILE` of an untouched encoder; `bundled` or None for
+            the verifier that ships.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         runtime: `auto`, `torch` or `openvino`.
         precision: of an export, as of `OpenVinoRuntime`.
@@ -93,13 +95,14 @@ def choose_runtime(
     if runtime not in RUNTIMES:
         raise unknown_name("runtime", runtime, RUNTIMES)
     named = runtime if demanded else default
-    asked = _Question(str(model), device, named, precision, input_size, make, demanded, brief)
-    path = Path(model)
+    name = name_of_model(model)
+    asked = _Question(name, device, named, precision, input_size, make, demanded, brief)
+    path = path_of_model(name)
     itself = (path / MANIFEST).is_file()
     if asked.runtime == "torch" and not (itself and not asked.demanded):
         if itself:
             raise ModelError(
-                f"{model}: is an export, which torch cannot run; leave --runtime torch out, or name the model folder "
+                f"{name}: is an export, which torch cannot run; leave --runtime torch out, or name the model folder "
                 "that it was made from"
             )
         return _on_torch(asked, "--runtime torch" if asked.demanded else f"{VARIABLE}=torch")
@@ -169,7 +172,7 @@ def _on_cpu(asked: _Question, path: Path) -> ChosenRuntime:
     if asked.insists and asked.make:
         raise ModelError(
             f"{asked.model}: no export for --runtime openvino ({found.reason}); make one with `siamese export "
-            f"{asked.model}{'' if path.is_dir() else ' -o DIR'}`, or leave --runtime out"
+            f"{asked.model}{'' if _takes_export(asked.model, path) else ' -o DIR'}`, or leave --runtime out"
         )
     return ChosenRuntime(None, found.reason)
 
@@ -184,7 +187,12 @@ def _on_torch(asked: _Question, reason: str) -> ChosenRuntime:
 
 def _nothing(model: str, path: Path) -> ModelError:
     """Neither an export nor what would make one."""
-    if path.is_dir():
+    if model == BUNDLED:
+        return ModelError(
+            f"{model}: no export of it was made yet, and torch is not installed here; run `siamese export {model} "
+            "-o DIR` where torch is and give DIR as the model, or pip install torch"
+        )
+    if _takes_export(model, path):
         return ModelError(
             f"{model}: no export in {path / EXPORTS / KIND}, and torch is not installed here; run `siamese export "
             f"{model}` where torch is and copy that folder here, or pip install torch"
@@ -193,6 +201,11 @@ def _nothing(model: str, path: Path) -> ModelError:
         f"{model}: no such folder, and an encoder by name needs torch, which is not installed here; run `siamese "
         f"export {model} -o DIR` where torch is and give DIR as the model, or pip install torch"
     )
+
+
+def _takes_export(model: str, path: Path) -> bool:
+    """Whether an export may lie inside the model's own folder."""
+    return model != BUNDLED and path.is_dir()
 
 
 def _measured(asked: _Question, export: Path, reason: str) -> ChosenRuntime:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from siamese.device import usable_processors
 from siamese.errors import ModelError, OptionError
 from siamese.inference.export_manifest import IDENTITY_HEAD, NETWORK, PAIR_HEAD, read_manifest
-from siamese.inference.runtime import check_images, no_identity_head, similarity_of, usable_processors
+from siamese.inference.runtime import check_images, no_identity_head, similarity_of
 from siamese.similarity import pair_similarity
 
 

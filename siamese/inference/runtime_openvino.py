@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamese.cache_folder import cache_folder
+from siamese.device import usable_processors
 from siamese.errors import ModelError, OptionError, unknown_name
 from siamese.inference.export_manifest import IDENTITY_HEAD, NETWORK, PAIR_HEAD, ExportManifest, read_manifest
-from siamese.inference.runtime import AUTO, check_images, no_identity_head, similarity_of, usable_processors
+from siamese.inference.runtime import AUTO, check_images, no_identity_head, similarity_of
 from siamese.openvino_files import checked_cache
-from siamese.openvino_library import core, cpu_capabilities
+from siamese.openvino_library import core, cpu_capabilities, reason_of
+from siamese.openvino_streams import OpenVinoStreams, stream_settings
 from siamese.progress import log
 from siamese.similarity import pair_similarity
 
@@ -59,7 +61,7 @@ class OpenVinoRuntime:
         self.precision = "int8" if self.manifest.int8 else arithmetic
         self._cache = cache
         self._threads = threads or usable_processors()
-        self._network = self._compile(NETWORK, arithmetic)
+        self._network = OpenVinoStreams(self._compile(NETWORK, arithmetic), self._threads, self.embedding_dim)
         self._heads: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._requests = threading.local()
@@ -69,24 +71,7 @@ class OpenVinoRuntime:
         check_images(images, self.manifest.size)
         if not len(images):
             return np.zeros((0, self.embedding_dim), np.float32)
-        vectors = np.empty((len(images), self.embedding_dim), np.float32)
-        piece = min(-(-len(images) // self._threads), PIECE)
-        requests = self._requests_of(NETWORK, self._network, 2 * self._threads)  # none waits for its next piece
-        running: list[tuple[int, Any]] = []
-        try:
-            for number, place in enumerate(range(0, len(images), piece)):
-                if len(running) == len(requests):
-                    _collect(*running.pop(0), vectors, piece)
-                request = requests[number % len(requests)]
-                # It keeps its images until it is done.
-                request.start_async({0: np.ascontiguousarray(images[place : place + piece])}, share_inputs=True)
-                running.append((place, request))
-            for place, request in running:
-                _collect(place, request, vectors, piece)
-        finally:
-            for _, request in running:  # after an error as well: nobody may start one that still runs
-                request.wait()
-        return vectors
+        return self._network.run(images, min(-(-len(images) // self._threads), PIECE))
 
     def similarity(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
         """As `Runtime.similarity`."""
@@ -114,24 +99,15 @@ class OpenVinoRuntime:
         with self._lock:
             if part not in self._heads:
                 self._heads[part] = self._compile(part, "f32")
-        return self._requests_of(part, self._heads[part], 1)[0]
-
-    def _requests_of(self, part: str, compiled: Any, number: int) -> list[Any]:
-        """This thread's own: two threads in one request would overwrite each other's images."""
-        requests: list[Any] | None = getattr(self._requests, part, None)
-        if requests is None:
-            requests = [compiled.create_infer_request() for _ in range(number)]
-            setattr(self._requests, part, requests)
-        return requests
+        request = getattr(self._requests, part, None)
+        if request is None:  # this thread's own: two threads in one would overwrite each other's embeddings
+            request = self._heads[part].create_infer_request()
+            setattr(self._requests, part, request)
+        return request
 
     def _compile(self, part: str, precision: str) -> Any:
         path = self.folder / self.manifest.file(part)
-        settings = {
-            "INFERENCE_PRECISION_HINT": precision,
-            # A piece of the batch on each processor: all of them at one piece wait for each other at every layer.
-            "NUM_STREAMS": str(self._threads),
-            "INFERENCE_NUM_THREADS": str(self._threads),
-        }
+        settings = stream_settings(self._threads, precision)
         library = core()
         # By content: OpenVINO itself goes by path and time, and an export may be replaced within a second.
         content = "".join(self.manifest.files[name] for name in sorted(self.manifest.files) if name.startswith(part))
@@ -141,20 +117,14 @@ class OpenVinoRuntime:
                 with checked_cache(kept):
                     return library.compile_model(path, "CPU", {**settings, "CACHE_DIR": str(kept)})
             except (RuntimeError, OSError) as error:  # a damaged cache, or a full disk
-                log.warning("%s: not used for compiled models (%s)", kept, _first_line(error))
+                log.warning("%s: not used for compiled models (%s)", kept, reason_of(error))
         try:
             return library.compile_model(path, "CPU", settings)
         except RuntimeError as error:
             raise ModelError(
-                f"{path}: OpenVINO cannot run it ({_first_line(error)}); export the model again with the OpenVINO "
+                f"{path}: OpenVINO cannot run it ({reason_of(error)}); export the model again with the OpenVINO "
                 "that is installed here"
             ) from error
-
-
-def _collect(place: int, request: Any, vectors: NDArray[np.float32], piece: int) -> None:
-    """Wait for a request, and copy its embeddings: they lie in memory that its next run overwrites."""
-    request.wait()
-    vectors[place : place + piece] = request.get_output_tensor(0).data
 
 
 def _choose_precision(precision: str, manifest: ExportManifest) -> str:
@@ -175,8 +145,3 @@ def _can_be_written(folder: Path) -> bool:
     except OSError:
         return False
     return os.access(folder, os.W_OK)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from siamese.atomic import write_text
 from siamese.cache_folder import cache_folder
+from siamese.device import usable_processors
 from siamese.errors import OptionError
-from siamese.inference.runtime import Runtime, usable_processors
+from siamese.inference.runtime import Runtime
 from siamese.installed import installed_version
 from siamese.progress import log
 
