@@ -58,3 +58,52 @@ def real_data() -> Path:
     if not real_data_is_there():
         pytest.skip(REASON)
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder like the one that ships but for random weights: small, in 16 bits, with thresholds."""
+    import numpy as np
+    import torch
+
+    from siamese.encoders import create_untrained
+    from siamese.evaluation.calibration_fitting import fit_calibration
+    from siamese.evaluation.operating_point_fitting import fit_operating_points
+    from siamese.images.input_spec import InputSpec
+    from siamese.model.card import ModelCard
+    from siamese.model.folder import describe_encoder, save_model
+    from siamese.model.network import SiameseNetwork
+
+    folder = tmp_path_factory.mktemp("standin") / "model"
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        encoder = create_untrained("timm/regnetx_002", InputSpec(size=(112, 112), alignment="arcface-112"))
+        network = SiameseNetwork(encoder, "linear", 256).eval()
+    drawn = np.random.default_rng(0)
+    same = np.arange(400) % 2 == 0
+    scores = np.clip(drawn.normal(np.where(same, 0.6, 0.1), 0.2), -1, 1)
+    people = drawn.integers(0, 40, (2, 400))
+    card = ModelCard(
+        encoder=describe_encoder(network),
+        head="linear",
+        embedding_dim=256,
+        operating_points=fit_operating_points(scores, same, "validation"),
+        calibration=fit_calibration(scores, same, people[0], np.where(same, people[0], people[1] + 40), "validation"),
+        licence="for tests",
+    )
+    save_model(folder, network, card, half=True)
+    return folder
+
+
+@pytest.fixture
+def bundled(standin: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package as if it came with the stand-in."""
+    monkeypatch.setattr("siamese.encoders.bundled._FOLDER", standin)
+    return standin
+
+
+@pytest.fixture
+def nothing_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package as if it came without a model."""
+    monkeypatch.setattr("siamese.encoders.bundled._FOLDER", tmp_path / "no-bundle")
+    return tmp_path / "no-bundle"

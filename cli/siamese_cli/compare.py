@@ -17,12 +17,14 @@ from siamese_cli.options import (
     FaceOption,
     Far,
     Json,
+    Model,
     Precision,
     Prior,
     Quiet,
     Runtime,
     Seed,
     Threshold,
+    choose_model,
 )
 from siamese_cli.output import emit, percent, talking
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 def compare(
     left: Annotated[Path, typer.Argument(metavar="IMG1", help="First image.")],
     right: Annotated[Path, typer.Argument(metavar="IMG2", help="Second image.")],
-    model: Annotated[str | None, typer.Option("--model", help="Model folder, NAME, NAME@TAG or NAME@FILE.")] = None,
+    model: Model = None,
     far: Far = None,
     at: At = None,
     threshold: Threshold = None,
@@ -62,19 +64,17 @@ def compare(
     Decided at the model's operating point of best accuracy, or as one of --far, --at, --threshold and --abstain says.
     Nothing here is random, whatever --seed.
 
-    Example: siamese compare a.jpg b.jpg --model model/ --far 0.001
+    Example: siamese compare a.jpg b.jpg --far 0.01
     """
     started = time.perf_counter()
     with talking(quiet=quiet):
-        from siamese.errors import OptionError
         from siamese.images.decode import check_image
 
-        if model is None:
-            raise OptionError("--model: name a model folder, as `siamese train -o` writes it, or an encoder")
         pictures = _Pictures((left, right), save, explain)
         pictures.check()
         for path in (left, right):  # before the seconds that a model takes to load
             check_image(path)
+        model = choose_model(model)
         from siamese.inference.verifier import Verifier
 
         loading = {"device": device, "runtime": runtime, "precision": precision, "align": align, "face": face}

@@ -24,6 +24,7 @@ def demo(
     """Run the whole job on faces that the program renders itself; nothing is downloaded.
 
     Data, pairs, baseline, training, evaluation on identities that training never saw, a report, two comparisons.
+    Training starts from the verifier that ships with siamese.
 
     Example: siamese demo --quick
     """
@@ -36,6 +37,7 @@ def demo(
 
 def _as_json(result: "DemoResult") -> dict[str, Any]:
     return {
+        "encoder": result.encoder,
         "pairs": result.pairs,
         "baseline": result.baseline.as_json(),
         "trained": result.trained.as_json(),
@@ -71,7 +73,7 @@ def _as_text(result: "DemoResult") -> str:
         "",
         f"written: {written}",
         f"report, to be opened from disk: {result.report}",
-        f"{result.seconds:.0f} s on {training.device}, training at {training.images_per_second:.0f} images/s",
+        f"{result.seconds:.0f} s on {training.device}, from {result.encoder}, {_rate(training.images_per_second)}",
         f"try: siamese compare {result.comparisons[0][0]} {result.comparisons[1][1]} --model {training.model_folder}",
     ]
     return "\n".join(lines)
@@ -83,6 +85,10 @@ def _figure(name: str, measured: "Measurement") -> str:
     if name == "TAR at FAR 0.01":
         return percent(measured.tar_at_far["0.01"])
     return percent(measured.accuracy if name == "accuracy" else measured.eer)
+
+
+def _rate(images_per_second: float) -> str:
+    return f"training at {images_per_second:.0f} images/s"
 
 
 def _short(path: Path) -> str:

@@ -14,10 +14,12 @@ from siamese_cli.options import (
     FaceOption,
     InputSize,
     Json,
+    Model,
     Precision,
     Quiet,
     Runtime,
     Seed,
+    choose_model,
     parse_size,
 )
 from siamese_cli.output import count, emit, talking
@@ -32,7 +34,7 @@ def embed(
     data: Annotated[
         Path, typer.Argument(help="Folder of images, a manifest, an image, or a text file of paths, one a line.")
     ],
-    model: Annotated[str | None, typer.Option("--model", help="Model folder, NAME, NAME@TAG or NAME@FILE.")] = None,
+    model: Model = None,
     output: Annotated[
         str, typer.Option("--output", "-o", help="Parquet file to write, or DIR/ for a file to each part.")
     ] = "embeddings.parquet",
@@ -65,12 +67,11 @@ def embed(
     with talking(quiet=quiet):
         from siamese.errors import OptionError, unknown_name
 
-        if model is None:
-            raise OptionError("--model: name a model folder, as `siamese train -o` writes it, or an encoder")
         if engine not in _ENGINES:
             raise unknown_name("value of --engine", engine, _ENGINES)
         if workers is not None and engine != "ray":
             raise OptionError(f"--workers {workers}: goes with --engine ray; give that too, or leave --workers out")
+        model = choose_model(model)
         loading = {"align": align, "face": face, "input_size": parse_size(input_size), "seed": seed}
         loading |= {"runtime": runtime, "precision": precision}
         partitioned = output.endswith(("/", os.sep)) or Path(output).is_dir()
@@ -109,13 +110,15 @@ def _with_ray(
     options: dict[str, Any],
     workers: int | None,
 ) -> "tuple[EmbedResult, str]":
+    from siamese.encoders.bundled import BUNDLED
     from siamese.inference.embed import check_destination, embed_data
     from siamese.inference.embed_ray import ModelRequest, ray_engine, require_ray
 
     require_ray()
     check_destination(output, data, partitioned=options["partitioned"])
     # Workers may start elsewhere than this process: what is named by a path is named from the root.
-    request = ModelRequest(os.path.abspath(model) if os.path.isdir(model) else model, **loading)  # noqa: PTH100, PTH112
+    is_path = model != BUNDLED and Path(model).is_dir()
+    request = ModelRequest(os.path.abspath(model) if is_path else model, **loading)  # noqa: PTH100
     verifier = request.load("cpu")  # tells what is wrong before any worker starts; GPUs are the cluster's
     engine = ray_engine(request, verifier, device=device, workers=workers)
     return embed_data(verifier, data, output, engine=engine, **options), engine.place

@@ -19,6 +19,7 @@ from siamese_cli.options import (
     Root,
     SameLabel,
     Seed,
+    choose_model,
     parse_size,
 )
 from siamese_cli.output import emit, folder_of, talking
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
 def evaluate(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Model folders, NAME, NAME@TAG or NAME@FILE.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[MODEL...]", help="Model folders, NAME, NAME@TAG or NAME@FILE [the one that ships]."),
+    ] = None,
     pairs: Annotated[Path | None, typer.Option("--pairs", help="Labelled pair file.")] = None,
     root: Root = None,
     protocol: Annotated[
@@ -131,6 +133,7 @@ def evaluate(
     started = time.perf_counter()
     loading = {"device": device, "align": align, "face": face, "flip": flip, "seed": seed, "runtime": "torch"}
     with talking(quiet=quiet):
+        models = models or [choose_model(None)]
         loading["input_size"] = parse_size(input_size)
         of_pairs = {
             "--pairs": pairs, "--root": root, "--val-pairs": val_pairs, "--far": far, "--at": at,

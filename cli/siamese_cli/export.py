@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from siamese_cli.options import Align, Device, FaceOption, InputSize, Json, Quiet, Root, SameLabel, Seed, parse_size
+from siamese_cli.options import (
+    Align,
+    Device,
+    FaceOption,
+    InputSize,
+    Json,
+    Quiet,
+    Root,
+    SameLabel,
+    Seed,
+    choose_model,
+    parse_size,
+)
 from siamese_cli.output import count, emit, percent, table, talking
 
 if TYPE_CHECKING:
@@ -18,7 +30,9 @@ _NAMES = {"f32": "float32", "bf16": "bfloat16", "int8": "int8"}
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Model folder, NAME, NAME@TAG or NAME@FILE.")],
+    model: Annotated[
+        str | None, typer.Argument(help="Model folder, NAME, NAME@TAG or NAME@FILE [the one that ships].")
+    ] = None,
     kind: Annotated[str, typer.Option("--format", help="openvino or onnx.")] = "openvino",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write [export/FORMAT in the model folder].")
@@ -57,6 +71,7 @@ def export(
     with talking(quiet=quiet):
         from siamese.inference.export import ExportJob, export_model
 
+        model = choose_model(model)
         job = ExportJob(
             model=model,
             kind=kind,

@@ -1,9 +1,14 @@
 """`siamese models`."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from siamese_cli.options import Device, Json, Quiet, Seed
 from siamese_cli.output import emit, table, talking
+
+if TYPE_CHECKING:
+    from siamese.encoders.listing import EncoderRow
 
 
 def models(
@@ -23,17 +28,27 @@ def models(
         rows = list_encoders()
     lines = [
         (
-            row.name if row.tag is None else f"{row.name}@{row.tag}",
+            _label(row),
             "x".join(map(str, row.input_size)) if row.input_size else "-",
             str(row.feature_dim or "-"),
             f"{row.megabytes:.0f} MB" if row.megabytes else "-",
-            "yes" if row.cached else "no",
+            _whereabouts(row),
             row.licence or "-",
         )
         for row in rows
     ]
     text = table(("encoder", "input", "features", "size", "cached", "licence"), lines)
     notes = [f"{row.name}: {row.note}" for row in rows if row.note]
-    places = [f"{row.name}@{row.tag}: expected at {row.path}" for row in rows if row.path and not row.cached]
+    places = [f"{_label(row)}: expected at {row.path}" for row in rows if row.path and not row.cached]
     data = {"encoders": [{**row.model_dump(), "path": str(row.path) if row.path else None} for row in rows]}
     emit(data, "\n".join([text, *notes, *places]), as_json=json)
+
+
+def _label(row: "EncoderRow") -> str:
+    return row.name if row.tag is None else f"{row.name}@{row.tag}"
+
+
+def _whereabouts(row: "EncoderRow") -> str:
+    if not row.cached:
+        return "no"
+    return "packaged" if row.packaged else "yes"

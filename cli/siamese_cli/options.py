@@ -47,7 +47,26 @@ Precision = Annotated[
     str,
     typer.Option("--precision", help="Of an export: f32; auto takes bf16 where that passed its check; bf16, f16."),
 ]
+Model = Annotated[
+    str | None, typer.Option("--model", help="Model folder, NAME, NAME@TAG or NAME@FILE [the one that ships].")
+]
 Flip = Annotated[bool, typer.Option("--flip", help="Embed each image together with its mirror image.")]
+
+
+def choose_model(model: str | None) -> str:
+    """The model that was named; where none was, the one that ships, which is said.
+
+    Raises:
+        ModelError: none was named, and this build of the package has none.
+    """
+    if model is not None:
+        return model
+    from siamese.encoders.bundled import BUNDLED, bundled_folder
+    from siamese.progress import log
+
+    bundled_folder()
+    log.info("model: %s (the verifier that ships with siamese; --model names another)", BUNDLED)
+    return BUNDLED
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from siamese_cli.options import (
     Flip,
     InputSize,
     Json,
+    Model,
     Precision,
     Prior,
     Quiet,
@@ -26,6 +27,7 @@ from siamese_cli.options import (
     SameLabel,
     Seed,
     Threshold,
+    choose_model,
     parse_size,
 )
 from siamese_cli.output import count, emit, percent, table, talking
@@ -42,7 +44,7 @@ _SHOWN = 20
 
 def verify(
     pairs: Annotated[Path, typer.Argument(help="Pair file in any form, labelled or not.")],
-    model: Annotated[str | None, typer.Option("--model", help="Model folder, NAME, NAME@TAG or NAME@FILE.")] = None,
+    model: Model = None,
     root: Root = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Table to write, .csv or .parquet [none, printed].")
@@ -88,12 +90,9 @@ def verify(
     """
     started = time.perf_counter()
     with talking(quiet=quiet):
-        from siamese.errors import OptionError
-
-        if model is None:
-            raise OptionError("--model: name a model folder, as `siamese train -o` writes it, or an encoder")
         leave_pandas_out()
         form = _form(submission, answer, output)
+        model = choose_model(model)
         from siamese.inference import verify as verifying
         from siamese.inference.verifier import Verifier
 

@@ -9,6 +9,7 @@ import torch
 
 from siamese.config import make_train_config
 from siamese.demo.folder import write_identities
+from siamese.demo.start import choose_start
 from siamese.images.catalog import read_catalog
 from siamese.inference.baseline import BASELINE
 from siamese.inference.comparison import Comparison
@@ -44,10 +45,6 @@ class Scale:
 FULL = Scale(identities=300, images=12, epochs=6, num_pairs=8_000)
 QUICK = Scale(identities=120, images=8, epochs=3, num_pairs=3_000)
 SHARES = (0.7, 0.1, 0.2)
-# A ResNet of 0.4 million parameters, quick to train from nothing on a CPU: pretrained weights would be a download.
-ENCODER = "timm/test_resnet@random"
-INPUT_SIZE = (64, 64)
-OPTIONS: dict[str, object] = {"head": "mlp", "loss": "contrastive", "lr": 1e-3, "augment": "light"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,7 @@ class DemoResult:
     """What the demo measured and wrote.
 
     Attributes:
+        encoder: that training started from.
         faces: folder of the rendered identities.
         pairs: pair files by name.
         training: the run.
@@ -66,6 +64,7 @@ class DemoResult:
         seconds: of everything.
     """
 
+    encoder: str
     faces: Path
     pairs: dict[str, dict[str, int | None]]
     training: TrainResult
@@ -89,7 +88,7 @@ def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, device: str = 
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
     """
     started = time.perf_counter()
-    scale = QUICK if quick else FULL
+    scale, start = QUICK if quick else FULL, choose_start()
     # Named by what is in it, so that a demo of another size never mixes with it.
     faces = folder / f"faces-{scale.identities}x{scale.images}-seed{seed}"
     pairs, model, evaluation = (folder / name for name in ("pairs", "model", "evaluation"))
@@ -103,20 +102,20 @@ def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, device: str = 
             "data": faces,
             "pairs": pairs / "train.csv",
             "val_pairs": pairs / "val.csv",
-            "encoder": ENCODER,
-            "input_size": INPUT_SIZE,
+            "encoder": start.encoder,
+            "input_size": start.input_size,
             "epochs": scale.epochs,
             "seed": seed,
             "device": device,
-            **OPTIONS,
+            **start.options,
         },
         "the demo",
     )
     training = train(config, model, force=True)
     test = pairs / "test.csv"
     torch.manual_seed(seed)  # the random weights that training started from
-    untouched = Verifier.load(ENCODER, device=device, runtime="torch", input_size=INPUT_SIZE)
-    baseline = evaluate(untouched, test, root=faces)
+    untouched = start.untouched(device)
+    baseline = evaluate(untouched, test, root=faces, protocol=start.protocol(pairs / "val.csv"))
     verifier = Verifier.load(model, device=device, runtime="torch")
     trained = evaluate(verifier, test, root=faces)
     save_evaluation(trained, evaluation, {"model": str(model), "device": verifier.device})
@@ -129,6 +128,7 @@ def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, device: str = 
         for left, right in zip(chosen["left"], chosen["right"], strict=True)
     )
     return DemoResult(
+        encoder=start.encoder,
         faces=faces,
         pairs=counts,
         training=training,

@@ -16,6 +16,9 @@ from siamese.demo.identity import sample_identities
 from siamese.demo.render import render
 from siamese.demo.variation import sample_variation
 from siamese.doctor.finding import Finding
+from siamese.encoders.bundled import bundled_folder
+from siamese.encoders.model_files import read_embedding_card, weights_file
+from siamese.errors import ModelError
 from siamese.inference.runtime_choice import is_installed, torch_is_there
 
 # A network of timm for tests: some thousand weights, and layers of every common kind.
@@ -116,6 +119,28 @@ def _export() -> str:
     )
 
 
+def _bundled() -> str:
+    """The verifier that ships: its weights are those of its card, and it tells drawn faces apart."""
+    try:
+        folder = bundled_folder()
+    except ModelError as error:
+        raise _MissingError(str(error)) from error
+    card = read_embedding_card(folder)
+    megabytes = weights_file(folder, card.sha256).stat().st_size / 1e6
+    whole = f"{megabytes:.1f} MB, whole (SHA-256 {card.sha256[:12]}...)"
+    if not torch_is_there():
+        return f"{whole}; not run, as torch is missing"
+    from siamese.inference.verifier import Verifier
+
+    verifier = Verifier.load(device="cpu", runtime="torch", align="no")
+    vectors = verifier.embed(_photographs()).vectors
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not np.allclose(lengths, 1, atol=1e-3):
+        raise ValueError(f"embeddings of length {lengths.min():.3g} to {lengths.max():.3g}, expected 1")
+    same, other = (float(verifier.similarity(vectors[:1], vectors[[row]])[0]) for row in (1, 2))
+    return f"{whole}; drawn faces: {same:.2f} for two of one person, {other:.2f} for two people"
+
+
 def _gpu() -> str:
     """The same network on the GPU that would be used."""
     _need("torch", "timm")
@@ -159,6 +184,7 @@ _TESTS = (
     _Test("images", _images),
     _Test("OpenVINO", _openvino),
     _Test("torch and OpenVINO", _export),
+    _Test("bundled model", _bundled),
     _Test("GPU", _gpu),
     _Test("face detector", _detector),
 )

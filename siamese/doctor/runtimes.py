@@ -1,11 +1,11 @@
 """Which runtime a model would be run with, and how fast the runtimes are."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from siamese.device import resolve_device
 from siamese.doctor.finding import Finding
+from siamese.encoders.bundled import path_of_model
 from siamese.inference.export_manifest import MANIFEST, ExportManifest, read_manifest
 from siamese.inference.runtime import AUTO, Runtime
 from siamese.inference.runtime_choice import choose_runtime, torch_is_there
@@ -91,7 +91,7 @@ def _measure(model: str) -> dict[str, float]:
     choose_runtime(model, "cpu")  # makes the export, if it can be made
     export = choose_runtime(model, "cpu", OPENVINO, make=False).export
     runtimes: list[Runtime] = []
-    if torch_is_there() and not (Path(model) / MANIFEST).is_file():
+    if torch_is_there() and not (path_of_model(model) / MANIFEST).is_file():
         network = Verifier.load(model, device="cpu", runtime=TORCH)
         runtimes.append(network.runtime)
         size, weights = network.input_spec.size, ""

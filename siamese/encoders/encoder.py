@@ -17,6 +17,7 @@ class Encoder(nn.Module, ABC):
         input_spec: how images must be prepared.
         feature_dim: length of the feature vector.
         pretrained: False as long as the weights are random.
+        verifies: whether it is a verifier that was trained by siamese.
         weights: where the weights came from; None for random ones.
     """
 
@@ -26,6 +27,7 @@ class Encoder(nn.Module, ABC):
         self.input_spec = input_spec
         self.feature_dim = feature_dim
         self.pretrained = False
+        self.verifies = False
         self.weights: WeightsRecord | None = None
 
     @abstractmethod

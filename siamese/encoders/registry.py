@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from siamese.encoders.bundled import BUNDLED, bundled_folder
+from siamese.encoders.model_files import CARD
 from siamese.encoders.weights import (
     ENTRIES,
     WeightsRecord,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from siamese.images.input_spec import InputSpec
 
 TIMM = "timm/"
+# What the name of an OpenVINO encoder begins with once it is built.
+UNTRAINED_OPENVINO = "openvino/"
 RANDOM = "random"
 WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors", ".bin")
 
@@ -56,25 +60,37 @@ def create_encoder(name: str, *, input_size: Size = None) -> "Encoder":
     Args:
         name: `NAME`, `NAME@TAG` (`@random` for random weights) or `NAME@FILE`, where NAME is
             `inception_resnet_v1`, `mobilefacenet`, `mobilefacenet_ca`, `mobilefacenet_cbam`, `convnext_atto`, or
-            any `timm/NAME` or `timm/NAME.TAG`.
+            any `timm/NAME` or `timm/NAME.TAG`; `NAME+HEAD:WIDTH@FILE` has a head inside. Or `bundled`, or a model
+            folder: the embedding of that verifier, before it is scaled to unit length. Or `openvino:PATH.xml`, a
+            graph of OpenVINO, which is frozen, with its input described in `PATH.input.json` beside it or in the
+            file that is named behind it, `openvino:PATH.xml@SPEC.json`.
             What follows the first `@` is a file if there is one of that name, or if it looks like a path.
         input_size: height and width in pixels, instead of the encoder's own.
 
     Raises:
         OptionError: the encoder, the tag or the size is not possible.
         WeightsError: the weights are missing, changed, of another layout, or cannot be downloaded.
+        ModelError: a model folder is incomplete or was changed.
 
     Example:
         >>> create_encoder("mobilefacenet@random").feature_dim
         128
     """
     _check_size(input_size)
+    from siamese.encoders.openvino_source import PREFIX as OPENVINO  # with OpenCV, which a list does without
+
+    if name.startswith(OPENVINO):
+        from siamese.encoders.openvino_encoder import create_openvino_encoder
+
+        return create_openvino_encoder(name, input_size)
+    if (folder := _model_folder(name)) is not None:
+        from siamese.encoders.model_encoder import create_model_encoder
+
+        return create_model_encoder(name, folder, input_size)
     base, at, rest = name.partition("@")
     if at and not rest:
         raise OptionError(f"encoder {name!r}: nothing follows @; expected {base}@TAG, {base}@FILE or {base}")
-    if ALIASES.get(base, base).startswith(TIMM):
-        return _create_timm(base, rest, input_size)
-    return _create_named(base, rest, input_size)
+    return _create_by_architecture(base, rest, input_size)
 
 
 def create_untrained(name: str, input_spec: "InputSpec | None" = None) -> "Encoder":
@@ -89,10 +105,50 @@ def create_untrained(name: str, input_spec: "InputSpec | None" = None) -> "Encod
     """
     if "@" in name:
         raise OptionError(f"encoder {name!r}: expected the architecture alone, without @")
+    from siamese.encoders.headed_encoder import HeadedEncoder, parse_headed
+
+    if (headed := parse_headed(name)) is not None:
+        trunk, head, width = headed
+        return HeadedEncoder(create_untrained(trunk, input_spec), head, width)
+    if name.startswith(UNTRAINED_OPENVINO):
+        from siamese.encoders.openvino_encoder import create_untrained_openvino
+
+        return create_untrained_openvino(name, input_spec)
     encoder = create_encoder(f"{name}@{RANDOM}", input_size=input_spec.size if input_spec else None)
     if input_spec is not None:
         encoder.input_spec = input_spec
     return encoder
+
+
+def _model_folder(name: str) -> Path | None:
+    """The model folder that a name stands for; the encoders that have a name of their own go first."""
+    if name == BUNDLED:
+        return bundled_folder()
+    base = name.partition("@")[0]
+    if base in BUILDERS or base in ALIASES or base.startswith(TIMM):
+        return None
+    path = Path(name).expanduser()
+    return path if _is_file(path / CARD) or ("/" in name and _is_folder(path)) else None
+
+
+def _create_by_architecture(base: str, rest: str, size: Size) -> "Encoder":
+    from siamese.encoders.headed_encoder import parse_headed
+
+    if (headed := parse_headed(base)) is not None:
+        return _create_headed(base, headed, rest, size)
+    if ALIASES.get(base, base).startswith(TIMM):
+        return _create_timm(base, rest, size)
+    return _create_named(base, rest, size)
+
+
+def _create_headed(base: str, headed: tuple[str, str, int], rest: str, size: Size) -> "Encoder":
+    from siamese.encoders.headed_encoder import HeadedEncoder
+
+    trunk, head, width = headed
+    chosen = _choose(base, rest, [])
+    record = record_of_file(base, chosen) if isinstance(chosen, Path) else None
+    encoder = HeadedEncoder(create_encoder(f"{trunk}@{RANDOM}", input_size=size), head, width)
+    return encoder if record is None else _load(encoder, Path(chosen), record)
 
 
 def _create_named(name: str, rest: str, size: Size) -> "Encoder":
@@ -155,7 +211,7 @@ def _load(encoder: "Encoder", path: Path, record: WeightsRecord) -> "Encoder":
 def _unknown(name: str) -> OptionError:
     from siamese.encoders.timm_encoder import is_architecture
 
-    known = [*BUILDERS, *ALIASES, f"{TIMM}NAME"]
+    known = [*BUILDERS, *ALIASES, BUNDLED, f"{TIMM}NAME"]
     return unknown_name("encoder", name, [*known, TIMM + name] if is_architecture(name) else known)
 
 
@@ -168,4 +224,11 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:  # a name longer than the file system allows
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
         return False

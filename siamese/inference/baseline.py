@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+from siamese.encoders.bundled import path_of_model
 from siamese.encoders.checkpoint import read_checkpoint
 from siamese.encoders.checksum import sha256_of
 from siamese.encoders.encoder import Encoder
-from siamese.encoders.registry import create_untrained
+from siamese.encoders.headed_encoder import parse_headed
+from siamese.encoders.model_files import WEIGHTS
+from siamese.encoders.registry import UNTRAINED_OPENVINO, create_untrained
 from siamese.encoders.weights import WeightEntry, WeightsRecord, cached_path, find_entry
 from siamese.errors import SiameseError, WeightsError
 from siamese.evaluation.calibration_fitting import fit_calibration
@@ -15,7 +18,7 @@ from siamese.inference.run_pairs import run_pairs
 from siamese.inference.scoring import score_pairs
 from siamese.inference.verifier import Verifier
 from siamese.model.card import ModelCard
-from siamese.model.folder import describe_encoder
+from siamese.model.folder import describe_encoder, load_model
 from siamese.model.network import SiameseNetwork
 from siamese.pairing.pair_identities import pair_identities
 from siamese.progress import log
@@ -56,7 +59,7 @@ def load_baseline(verifier: Verifier, *, fit: bool = True) -> Verifier | str:
         return str(error)
     name = f"{verifier.card.encoder.name}@{record.tag or origin}"
     plain = _verifier(name, network, None, like=verifier)
-    card = _fitted_card(plain, Path(verifier.name)) if fit else None
+    card = _fitted_card(plain, path_of_model(verifier.name)) if fit else None
     return plain if card is None else _verifier(name, network, card, like=verifier)
 
 
@@ -66,6 +69,10 @@ def _verifier(name: str, network: SiameseNetwork, card: ModelCard | None, *, lik
 
 def _untouched(verifier: Verifier, card: ModelCard, record: WeightsRecord) -> tuple[SiameseNetwork, Path]:
     """The network of the encoder alone, and the file that its weights were read from."""
+    if card.encoder.name.startswith(UNTRAINED_OPENVINO) and "+" not in card.encoder.name:
+        # It never trains, so the model folder has it as it came.
+        file = record.source.partition(" of ")[0]
+        return SiameseNetwork(load_model(path_of_model(verifier.name))[0].encoder), Path(file)
     encoder = create_untrained(card.encoder.name, card.encoder.input_spec)
     path = _given_file(verifier, record) if record.tag is None else _published_file(encoder, record, record.tag)
     found = sha256_of(path)
@@ -105,11 +112,14 @@ def _entry(encoder: Encoder, record: WeightsRecord, tag: str) -> WeightEntry | N
 def _given_file(verifier: Verifier, record: WeightsRecord) -> Path:
     """The file that training was given: from here, or from the folder that training was started in."""
     training = verifier.card.training if verifier.card is not None else None
-    given = "" if training is None else str(training.config.get("encoder") or "").partition("@")[2]
+    encoder = "" if training is None else str(training.config.get("encoder") or "")
+    given = encoder.partition("@")[2]
+    if encoder and not given and parse_headed(record.encoder):  # it started from a model folder, as its head tells
+        given = str(path_of_model(encoder) / WEIGHTS)
     if not given:
         raise WeightsError(f"weights {record.source}: the model folder {verifier.name} does not say where they lay")
     path = Path(given).expanduser()
-    places = [path, *(folder / path for folder in _started_in(Path(verifier.name) / RUN))]
+    places = [path, *(folder / path for folder in _started_in(path_of_model(verifier.name) / RUN))]
     there = next((place for place in places if place.is_file()), None)
     if there is None:
         raise WeightsError(

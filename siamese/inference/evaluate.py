@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from siamese.encoders.bundled import path_of_model
 from siamese.errors import DataError, OptionError, PairFileError
 from siamese.evaluation.calibration import Calibration
 from siamese.evaluation.calibration_fitting import fit_calibration
@@ -139,7 +140,7 @@ class _Fitted:
     @classmethod
     def by(cls, verifier: Verifier) -> "_Fitted":
         """What travels with a model; its validation pairs lie beside it unless the run folder was removed."""
-        known = None if verifier.card is None else run_pairs(Path(verifier.name))
+        known = None if verifier.card is None else run_pairs(path_of_model(verifier.name))
         return cls(verifier.calibration, verifier.operating_points, *(known or ()))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from siamese.encoders.bundled import BUNDLED, path_of_model
 from siamese.errors import ModelError, OptionError, unknown_name
 from siamese.full_disk import writing
 from siamese.images.faces import FaceChoice
@@ -109,7 +110,7 @@ def export_model(job: ExportJob) -> ExportResult:
         seed=job.seed,
     )
     loader = ImageLoader(verifier.network.input_spec, align=job.align, face=job.face)
-    model = Path(job.model) if verifier.card is not None else None
+    model = path_of_model(job.model) if verifier.card is not None else None
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         writing(folder),
@@ -147,7 +148,9 @@ def _check(job: ExportJob) -> None:
 
 def _target(job: ExportJob) -> Path:
     """The folder to write; refused where it holds anything else than an export."""
-    model = Path(job.model)
+    model = path_of_model(job.model)
+    if job.output is None and job.model == BUNDLED:
+        raise OptionError(f"-o: {BUNDLED} lies inside the package, which is left as it is; name a folder to write")
     if job.output is None and not model.is_dir():
         raise OptionError(f"-o: {job.model} is no model folder to put the export in; name a folder to write")
     folder = job.output if job.output is not None else model / EXPORTS / job.kind

@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import siamese
+from siamese.encoders.bundled import BUNDLED, path_of_model
+from siamese.encoders.openvino_source import PREFIX as OPENVINO
+from siamese.encoders.openvino_source import parse_openvino
 from siamese.errors import ModelError, SiameseError
 from siamese.images.loader import ImageLoader
 from siamese.inference.export_graphs import write_graphs
@@ -50,7 +53,7 @@ def write_export(
         encoder=network.encoder.name,
         weights=None if weights is None else weights.model_dump(mode="json"),
         weights_sha256=hash_of_weights(verifier),
-        card_sha256=None if card is None else sha256_of_file(Path(verifier.name) / CARD),
+        card_sha256=None if card is None else sha256_of_file(path_of_model(verifier.name) / CARD),
         card=None if card is None else {**card.model_dump(mode="json"), "training": None},
         input=network.input_spec.model_dump(mode="json"),
         embedding_dim=network.embedding_dim,
@@ -133,7 +136,9 @@ def hash_of_weights(verifier: Verifier) -> str:
 
 def _short_name(model: str) -> str:
     """The name without the folders of this machine."""
-    if Path(model).is_dir():
+    if model != BUNDLED and Path(model).is_dir():
         return Path(model).absolute().name
+    if model.startswith(OPENVINO):
+        return OPENVINO + parse_openvino(model).xml.name
     base, at, rest = model.partition("@")
     return f"{base}{at}{Path(rest).name if at else ''}"

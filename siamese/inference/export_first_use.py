@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from siamese.atomic import write_text
+from siamese.encoders.bundled import path_of_model
 from siamese.encoders.registry import RANDOM
 from siamese.errors import ModelError, SiameseError
 from siamese.inference.export_manifest import MANIFEST, read_manifest
@@ -78,10 +79,10 @@ def find_or_make(model: str, input_size: tuple[int, int] | None, *, precision: s
 
 
 def _source(model: str, input_size: tuple[int, int] | None, *, download: bool) -> ExportSource | None:
-    path = Path(model)
+    path = path_of_model(model)
     if not path.is_dir():
         return source_of_encoder(model, input_size, download=download)
-    return source_of_folder(path)
+    return source_of_folder(path, model)
 
 
 def _unknown(model: str) -> str:

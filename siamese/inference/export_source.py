@@ -7,6 +7,10 @@ from pathlib import Path
 
 import siamese
 from siamese.cache_folder import cache_folder
+from siamese.encoders.bundled import BUNDLED
+from siamese.encoders.model_files import WEIGHTS
+from siamese.encoders.openvino_source import PREFIX as OPENVINO
+from siamese.encoders.openvino_source import parse_openvino, record_of_openvino
 from siamese.encoders.registry import ALIASES, RANDOM, TIMM
 from siamese.encoders.weights import ENTRIES, cached_path, fetch, find_entry
 from siamese.inference.export_manifest import EXPORTS, FORMAT, sha256_of_file
@@ -14,7 +18,6 @@ from siamese.inference.runtime_choice import KIND
 from siamese.installed import installed_version
 from siamese.model.card import CARD, read_card
 
-WEIGHTS = "model.safetensors"  # as of model/folder.py, which imports torch
 Size = tuple[int, int] | None
 
 
@@ -42,11 +45,14 @@ class ExportSource:
         return self.places[-1].with_suffix(".refused")
 
 
-def source_of_folder(folder: Path) -> ExportSource:
+def source_of_folder(folder: Path, name: str | None = None) -> ExportSource:
     """A model folder: its export lies in it, or in the cache where nothing may be written into it.
+
+    Nothing is ever written into the folder that ships with the package: it would stay behind when that is removed.
 
     Args:
         folder: with a model card.
+        name: how it was named; None for its path.
 
     Raises:
         ModelError: the card is missing or changed.
@@ -55,20 +61,23 @@ def source_of_folder(folder: Path) -> ExportSource:
     key = _key("", card.sha256, sha256_of_file(folder / CARD), None)
     path = folder / WEIGHTS
     size = path.stat().st_size if path.is_file() else 0
-    return ExportSource(str(folder), card.sha256, size, (folder / EXPORTS / KIND, _cached(key)), folder)
+    places = (_cached(key),) if name == BUNDLED else (folder / EXPORTS / KIND, _cached(key))
+    return ExportSource(name or str(folder), card.sha256, size, places, folder)
 
 
 def source_of_encoder(name: str, input_size: Size, *, download: bool) -> ExportSource | None:
     """An untouched encoder; None where its weights are random, not here, or can only be told by loading it.
 
     Args:
-        name: `NAME@FILE`, or `NAME` or `NAME@TAG` of the weights that `siamese models` lists.
+        name: `NAME@FILE`, or `NAME` or `NAME@TAG` of the weights that `siamese models` lists, or `openvino:PATH.xml`.
         input_size: height and width; None for the encoder's own.
         download: fetch published weights that are not here yet.
 
     Raises:
-        WeightsError: the weights were changed, or cannot be downloaded.
+        WeightsError: the weights were changed, or cannot be downloaded, or files of an OpenVINO graph are missing.
     """
+    if name.startswith(OPENVINO):
+        return _source_of_graph(name, input_size)
     base, _, rest = name.partition("@")
     path = _weights(base, rest, download=download)
     if path is None:
@@ -76,6 +85,16 @@ def source_of_encoder(name: str, input_size: Size, *, download: bool) -> ExportS
     digest = sha256_of_file(path)
     cached = _cached(_key(ALIASES.get(base, base), digest, None, input_size))
     return ExportSource(name, digest, path.stat().st_size, (cached,), None)
+
+
+def _source_of_graph(name: str, input_size: Size) -> ExportSource:
+    """A graph of OpenVINO, which an export makes ready for batches, and for whoever has no torch."""
+    files = parse_openvino(name)
+    xml, constants, about = files.read_xml(), files.read_bin().tobytes(), files.read_spec(None)
+    digest = record_of_openvino("", files, about, xml, constants).sha256
+    described = hashlib.sha256(about.model_dump_json().encode()).hexdigest()
+    cached = _cached(_key("openvino", digest, described, input_size))
+    return ExportSource(name, digest, len(xml) + len(constants), (cached,), None)
 
 
 def _weights(base: str, rest: str, *, download: bool) -> Path | None:

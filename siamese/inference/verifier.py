@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from siamese.device import resolve_device
+from siamese.encoders.bundled import name_of_model, path_of_model
 from siamese.errors import DataError, ModelError, OptionError
 from siamese.evaluation.calibration import Calibration
 from siamese.evaluation.operating_points import OperatingPoint
@@ -69,7 +70,7 @@ class Verifier:
     @classmethod
     def load(
         cls,
-        model: str | Path,
+        model: str | Path | None = None,
         *,
         device: str = "auto",
         runtime: RuntimeChoice = "auto",
@@ -84,7 +85,8 @@ class Verifier:
         """Load a model folder or an export, or build an untouched encoder (`NAME`, `NAME@TAG`, `NAME@FILE`).
 
         Args:
-            model: folder or name; a folder of that name goes first.
+            model: folder or name; a folder of that name goes first. None, and the text `bundled`, is the verifier
+                that ships with the package; a folder of that name is `./bundled`, or given as a `Path`.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             runtime: `openvino` runs an export, on the CPU and without torch; `torch` runs the weights; `auto` chooses
                 as `choose_runtime` does, which makes a missing export.
@@ -101,25 +103,26 @@ class Verifier:
         Raises:
             SiameseError: no such model, a changed folder, missing weights, a missing device or export.
         """
-        path = Path(model)
+        name = name_of_model(model)
+        path = path_of_model(name)
         if input_size is not None and path.is_dir():
-            raise OptionError(f"--input-size: the model folder {path} has its own; leave the option out")
+            raise OptionError(f"--input-size: the model folder {name} has its own; leave the option out")
         if path.is_file():
             raise ModelError(f"{path}: is a file; expected a model folder, or NAME@{path} to use it as weights")
-        export = choose_runtime(model, device, runtime, precision, input_size=input_size, brief=brief).export
+        export = choose_runtime(name, device, runtime, precision, input_size=input_size, brief=brief).export
         choices: dict[str, Any] = {"align": align, "face": face, "flip": flip}
         if export is not None:
             exported = OpenVinoRuntime(export, precision)
             card = None if exported.manifest.card is None else ModelCard.model_validate(exported.manifest.card)
             spec = InputSpec.model_validate(exported.manifest.input)
-            return cls(str(model), exported, card, device="cpu", input_spec=spec, **choices)._warned()
+            return cls(name, exported, card, device="cpu", input_spec=spec, **choices)._warned()
         where = resolve_device(device)
         if path.is_dir():
             from siamese.model.folder import load_model
 
             network, card = load_model(path)
-            return cls(str(model), network, card, device=where, **choices)._warned()
-        return cls(str(model), _untouched(str(model), input_size, seed), None, device=where, **choices)
+            return cls(name, network, card, device=where, **choices)._warned()
+        return cls(name, _untouched(name, input_size, seed), None, device=where, **choices)
 
     def _warned(self) -> "Verifier":
         if self.flip and (self.operating_points or self.calibration is not None):

@@ -5,11 +5,14 @@
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from siamese.atomic import atomic_path, write_text
 from siamese.encoders.checksum import sha256_of
+from siamese.encoders.model_files import WAITING, WEIGHTS, weights_file
 from siamese.encoders.registry import create_untrained
 from siamese.errors import ModelError, SiameseError
 from siamese.heads.identity import IdentityHead
@@ -17,9 +20,8 @@ from siamese.heads.pair import PairHead
 from siamese.model.card import CARD, EncoderCard, ModelCard, PairHeadCard, read_card
 from siamese.model.network import SiameseNetwork
 
-WEIGHTS = "model.safetensors"
-# New weights wait here until the card that names them is there: then, and only then, the model is the new one.
-WAITING = "model-new.safetensors"
+# The largest number that 16 bits hold.
+_HALF_MAX = torch.finfo(torch.float16).max
 
 
 def describe_encoder(network: SiameseNetwork) -> EncoderCard:
@@ -36,23 +38,44 @@ def describe_pair_head(network: SiameseNetwork) -> PairHeadCard | None:
     return None if head is None else PairHeadCard(features=head.name, hidden=head.hidden, dropout=head.dropout)
 
 
-def save_model(folder: Path, network: SiameseNetwork, card: ModelCard) -> None:
+def save_model(folder: Path, network: SiameseNetwork, card: ModelCard, *, half: bool = False) -> None:
     """Write a model folder.
 
     At every moment the folder holds one whole model, the old one or the new one, also when the writer is killed: the
     card names the hash of its weights, and those of either lie in a file of their own until it has been replaced.
 
+    Args:
+        folder: to write; created where missing.
+        network: stays as it is.
+        card: its SHA-256 is filled in.
+        half: write kernels and matrices in 16 bits, rounded to nearest, which halves the file. Vectors and buffers
+            (biases, norms and their statistics) stay whole: they are small, and statistics span many decades. A
+            loaded network is in float32 either way.
+
     Raises:
         ValueError: the card names other heads than the network has, so that the folder could not be loaded.
+        ModelError: a weight is too large for 16 bits.
     """
     _check_heads(network, card)
     _settle(folder)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        state |= _halved({name: state[name] for name, parameter in network.named_parameters() if parameter.ndim > 1})
     with atomic_path(folder / WAITING) as temporary:
         save_file(state, temporary)
         digest = sha256_of(temporary)
     write_text(folder / CARD, card.model_copy(update={"sha256": digest}).model_dump_json(indent=2) + "\n")
     (folder / WAITING).replace(folder / WEIGHTS)
+
+
+def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, tensor in state.items():
+        largest = float(tensor.abs().max()) if tensor.numel() else 0.0
+        if not largest <= _HALF_MAX:
+            raise ModelError(
+                f"{name}: holds {largest:g}, and 16 bits hold at most {_HALF_MAX:g}; save the model in float32"
+            )
+    return {name: tensor.half() for name, tensor in state.items()}
 
 
 def _check_heads(network: SiameseNetwork, card: ModelCard) -> None:
@@ -82,17 +105,7 @@ def load_model(folder: Path) -> tuple[SiameseNetwork, ModelCard]:
         ModelError: a file is missing or changed, or the weights do not fit the card.
     """
     card = read_card(folder)
-    path = folder / WAITING  # of a writer that was killed with the last step before it, or at work just now
-    if not path.is_file() or sha256_of(path) != card.sha256:
-        path = folder / WEIGHTS
-    if not path.is_file():
-        raise ModelError(f"{folder}: no {WEIGHTS}; the model folder is incomplete, copy it again")
-    digest = sha256_of(path)
-    if digest != card.sha256:
-        raise ModelError(
-            f"{path}: changed since it was saved (SHA-256 {digest[:12]}..., expected {card.sha256[:12]}...); "
-            "copy the model folder again"
-        )
+    path = weights_file(folder, card.sha256)
     try:
         network = _untrained(card)
         network.load_state_dict(load_file(path))

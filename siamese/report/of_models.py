@@ -3,11 +3,11 @@
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from siamese.encoders.bundled import path_of_model
 from siamese.evaluation.intervals import Estimate
 from siamese.evaluation.reliability import reliability_bins
 from siamese.evaluation.slices import SliceRow
@@ -120,7 +120,7 @@ def _history(evaluated: Evaluated) -> tuple[dict[str, float], ...] | None:
     verifier = evaluated.verifier
     if verifier is None or verifier.card is None:
         return None
-    file = Path(verifier.name) / "run" / "history.csv"
+    file = path_of_model(verifier.name) / "run" / "history.csv"
     if not file.is_file():
         return None
     with file.open(encoding="utf-8", newline="") as lines:

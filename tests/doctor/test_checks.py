@@ -1,6 +1,7 @@
 """The self-tests of the doctor: they pass here, and each fails where what it looks at is broken."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,21 @@ def found(name: str) -> Finding:
     return next(each for each in run_checks() if each.name == name)
 
 
-def test_all_tests_pass_here_and_say_what_they_saw() -> None:
+def test_all_tests_pass_here_and_say_what_they_saw(bundled: Path) -> None:
     results = run_checks()
-    assert [each.status for each in results] == ["ok"] * 6, results
+    assert [each.status for each in results] == ["ok"] * 7, results
     words = {each.name: each.detail for each in results}
     assert words["cache folder"] == "a file was written and read back"
     assert words["images"] == "PNG and JPEG are decoded to the pixels that were encoded"
     assert re.fullmatch(r"a convolution agrees with NumPy's to \de-\d\d", words["OpenVINO"])
     assert re.fullmatch(
         r"a small network exported to OpenVINO embeds as on torch to \de-\d\d", words["torch and OpenVINO"]
+    )
+    size = (bundled / "model.safetensors").stat().st_size / 1e6
+    assert re.fullmatch(
+        rf"{size:.1f} MB, whole \(SHA-256 [0-9a-f]{{12}}\.\.\.\); drawn faces: -?\d\.\d\d for two of one person, "
+        r"-?\d\.\d\d for two people",
+        words["bundled model"],
     )
     assert words["face detector"] == "finds three drawn faces, and none in a plain image (on openvino)"
 
@@ -78,6 +85,42 @@ def test_an_export_that_embeds_differently_fails(monkeypatch: pytest.MonkeyPatch
 def test_numbers_that_are_none_do_not_agree() -> None:
     with pytest.raises(ValueError, match=r"^differs from what is expected by nan, 0.0001 may be$"):
         checks._agree(np.array([np.nan], np.float32), np.array([0.0], np.float32))
+
+
+def test_a_package_without_its_model_is_warned_of(nothing_bundled: Path) -> None:
+    assert found("bundled model") == Finding(
+        "bundled model",
+        "warn",
+        f"not run: bundled: this installation of siamese came without its model ({nothing_bundled} has no "
+        "model.json); install a complete package, or name another model folder or an encoder",
+    )
+
+
+def test_a_bundled_model_that_was_damaged_fails(
+    standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = Path(shutil.copytree(standin, tmp_path / "damaged"))
+    with (damaged / "model.safetensors").open("ab") as stream:
+        stream.write(b"?")
+    monkeypatch.setattr("siamese.encoders.bundled._FOLDER", damaged)
+    result = found("bundled model")
+    assert result.status == "fail"
+    assert result.detail.startswith(f"ModelError: {damaged / 'model.safetensors'}: changed since it was saved")
+
+
+def test_a_bundled_model_that_gives_no_unit_vectors_fails(bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from siamese.inference.verifier import Verifier
+
+    embed = Verifier.embed_pixels
+    monkeypatch.setattr(Verifier, "embed_pixels", lambda *given, **more: 2 * embed(*given, **more))
+    assert found("bundled model").detail == "ValueError: embeddings of length 2 to 2, expected 1"
+
+
+def test_without_torch_the_bundled_model_is_only_looked_at(bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "torch_is_there", lambda: False)
+    result = found("bundled model")
+    assert result.status == "ok"
+    assert result.detail.endswith("...); not run, as torch is missing")
 
 
 def test_a_detector_that_misses_a_face_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ KEYS = {"versions", "optional", "devices", "folders", "runtimes", "checks", "sec
 
 
 @pytest.fixture(autouse=True)
-def chosen_freely(monkeypatch: pytest.MonkeyPatch) -> None:
+def chosen_freely(monkeypatch: pytest.MonkeyPatch, bundled: Path) -> None:
     monkeypatch.delenv("SIAMESE_RUNTIME", raising=False)
 
 

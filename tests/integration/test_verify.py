@@ -353,7 +353,6 @@ def test_files_that_cannot_be_verified_are_refused(
         return outcome.err.splitlines()[-1]
 
     given = ("--model", model, "--root", faces)
-    assert "--model: name a model folder" in said(file)
     assert "no such file" in said(tmp_path / "none.csv", *given)
     assert "is no file below" in said(file, "--model", model, "--root", tmp_path)
     assert f"-o {file}: is read as well, and would be replaced; name another file" in said(file, *given, "-o", file)
