@@ -111,11 +111,6 @@ def stored_times(model_sha256: str, size: tuple[int, int]) -> RuntimeTimes | Non
         return None
 
 
-def fastest(times: RuntimeTimes) -> str:
-    """Name of the runtime that embeds the most images per second."""
-    return max(times.images_per_second, key=lambda name: times.images_per_second[name])
-
-
 def torch_is_faster(times: RuntimeTimes, label: str) -> bool:
     """Whether torch was measured faster than another runtime by more than a tenth; False where either was not."""
     speeds = times.images_per_second

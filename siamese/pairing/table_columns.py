@@ -9,7 +9,6 @@ TRIPLET_COLUMNS = ("anchor", "positive", "negative")
 QUADRUPLET_COLUMNS = (*TRIPLET_COLUMNS, "negative2")
 # In the order in which a checked table has them.
 PAIR_KNOWN = (*PAIR_COLUMNS, "fold", "left_identity", "right_identity", "group")
-TRIPLET_KNOWN = (*TRIPLET_COLUMNS, "anchor_identity", "negative_identity")
 QUADRUPLET_KNOWN = (*QUADRUPLET_COLUMNS, "anchor_identity", "negative_identity", "negative2_identity")
 
 
