@@ -136,15 +136,24 @@ class ImagePlan:
     Args:
         rows: rows of the array of images, shape (N,).
         labels: identity of each, shape (N,), -1 where it is not known.
-        batch_size: images a batch.
+        batch_size: images a batch; a last batch of one image joins the one before, as one alone can neither be
+            related nor normalised over its batch.
+
+    Raises:
+        DataError: there are fewer than two images.
     """
 
     def __init__(self, rows: Ints, labels: Ints, batch_size: int) -> None:
+        if len(rows) < 2:
+            raise DataError(f"{len(rows)} images to train on: expected at least two; add some")
         self._rows, self._labels, self._size = rows, labels, batch_size
 
     def epoch(self, seed: int, epoch: int) -> list[Ints]:
         """Places in the images."""
-        return shuffled_parts(len(self._rows), self._size, seed, epoch)
+        parts = shuffled_parts(len(self._rows), self._size, seed, epoch)
+        if self._size > 1 and len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [np.concatenate(parts[-2:])]
+        return parts
 
     def select(self, items: Ints, share: Share = WHOLE) -> Selection:
         """The images of the batch with their identities."""

@@ -26,7 +26,9 @@ def test_every_head_gives_its_default_width(name: str) -> None:
     assert head(features()).shape == (16, default_embedding_dim(name, 24))
 
 
-@pytest.mark.parametrize(("name", "width"), [("linear", 3), ("mlp", 3), ("mlp", 200), ("identity-start", 40)])
+@pytest.mark.parametrize(
+    ("name", "width"), [("linear", 3), ("linear-norm", 3), ("mlp", 3), ("mlp", 200), ("identity-start", 40)]
+)
 def test_width_can_be_chosen(name: str, width: int) -> None:
     assert create_head(name, 24, width)(features()).shape == (16, width)
 
@@ -34,7 +36,7 @@ def test_width_can_be_chosen(name: str, width: int) -> None:
 def test_default_width_is_the_encoders_for_the_heads_that_keep_its_scores() -> None:
     assert DEFAULT_EMBEDDING_DIM == 128
     widths = {name: default_embedding_dim(name, 512) for name in HEADS}
-    assert widths == {"identity-start": 512, "none": 512, "mlp": 128, "linear": 128}
+    assert widths == {"identity-start": 512, "none": 512, "mlp": 128, "linear": 128, "linear-norm": 128}
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -49,6 +51,23 @@ def test_linear_head_is_one_affine_map() -> None:
     assert isinstance(head, nn.Linear)
     expected = features() @ head.weight.T + head.bias
     torch.testing.assert_close(head(features()), expected)
+
+
+def test_linear_norm_head_gives_dimensions_of_mean_zero_and_deviation_one_in_training() -> None:
+    head = create_head("linear-norm", 24, 5)
+    given = head(features())
+    torch.testing.assert_close(given.mean(dim=0), torch.zeros(5), rtol=0, atol=1e-5)
+    torch.testing.assert_close(given.std(dim=0, correction=0), torch.ones(5), rtol=1e-3, atol=0)
+
+
+def test_linear_norm_head_is_one_affine_map_at_use() -> None:
+    head = create_head("linear-norm", 24, 5)
+    for seed in range(5):
+        head(features(seed=seed))  # statistics of its own
+    head.eval()
+    start = head(torch.zeros(1, 24))
+    columns = torch.stack([head(row[None])[0] for row in torch.eye(24)]) - start
+    torch.testing.assert_close(head(features()), features() @ columns + start, rtol=1e-4, atol=1e-4)
 
 
 def test_mlp_head_is_linear_relu_linear_with_a_hidden_layer_as_wide_as_the_features() -> None:

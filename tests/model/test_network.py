@@ -52,7 +52,9 @@ def step(network: SiameseNetwork) -> None:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize(("head", "width"), [("none", None), ("identity-start", None), ("mlp", None), ("linear", 7)])
+@pytest.mark.parametrize(
+    ("head", "width"), [("none", None), ("identity-start", None), ("mlp", None), ("linear", 7), ("linear-norm", 7)]
+)
 def test_embeddings_have_unit_length_and_the_width_of_the_head(encoder: str, head: str, width: int | None) -> None:
     network = SiameseNetwork(small(encoder), head, width).eval()
     embeddings = network(images())

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from siamese.errors import DataError
-from siamese.training.plans import IdentityPlan, Share, TuplePlan
+from siamese.training.plans import IdentityPlan, ImagePlan, Share, TuplePlan
 from siamese.training.tuples import Tuples
 
 Ints = NDArray[np.int64]
@@ -223,3 +223,38 @@ def test_shares_of_identities_make_up_the_batch_exactly(world: int) -> None:
         np.testing.assert_array_equal(rows[order], whole.rows[expected])
         np.testing.assert_array_equal(labels[order], whole.labels[expected])
         assert max(len(part.rows) for part in parts) - min(len(part.rows) for part in parts) <= 1
+
+
+def image_plan(count: int, size: int) -> ImagePlan:
+    return ImagePlan(np.arange(100, 100 + count), np.arange(count) % 4 - 1, size)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"), [(12, 5, [5, 5, 2]), (11, 5, [5, 6]), (12, 12, [12]), (3, 1, [1, 1, 1])]
+)
+def test_any_images_are_shown_once_an_epoch_and_none_is_left_alone(count: int, size: int, sizes: list[int]) -> None:
+    plan = image_plan(count, size)
+    parts = plan.epoch(3, 1)
+    assert [len(part) for part in parts] == sizes
+    chosen = [plan.select(part, Share()) for part in parts]
+    rows = np.concatenate([each.rows for each in chosen])
+    assert sorted(rows) == list(range(100, 100 + count))
+    labels = np.concatenate([each.labels for each in chosen if each.labels is not None])
+    np.testing.assert_array_equal(labels, (rows - 100) % 4 - 1)
+    again = plan.epoch(3, 1)
+    assert all(np.array_equal(one, other) for one, other in zip(parts, again, strict=True))
+    assert count == size or not all(
+        np.array_equal(one, other) for one, other in zip(parts, plan.epoch(3, 2), strict=True)
+    )
+
+
+def test_shares_of_any_images_make_up_the_batch() -> None:
+    plan = image_plan(11, 5)
+    items = plan.epoch(0, 0)[0]
+    shares = [plan.select(items, Share(rank, 3)).rows for rank in range(3)]
+    assert sorted(np.concatenate(shares)) == sorted(plan.select(items, Share()).rows)
+
+
+def test_one_image_is_too_few() -> None:
+    with pytest.raises(DataError, match="1 images to train on: expected at least two; add some"):
+        image_plan(1, 4)
