@@ -24,7 +24,7 @@ def demo(
     """Run the whole job on faces that the program renders itself; nothing is downloaded.
 
     Data, pairs, baseline, training, evaluation on identities that training never saw, a report, two comparisons.
-    Training starts from the verifier that ships with siamese.
+    Training starts from the verifier that ships with siamese, where there is one.
 
     Example: siamese demo --quick
     """
