@@ -44,7 +44,8 @@ def train(
     ] = None,
     input_size: Annotated[Text, _option("N or HxW pixels [the encoder's own].")] = None,
     head: Annotated[
-        Text, _option("identity-start, mlp, linear, linear-norm or none [identity-start on a face verifier, else mlp].")
+        Text,
+        _option("identity-start, mlp, linear, linear-norm or none [identity-start on a face verifier, else mlp]."),
     ] = None,
     embedding_dim: Annotated[Number, _option("Width of the embedding [the head's own].")] = None,
     pair_head: Annotated[

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from bundled_recipe.groups import MOST_OF_A_GROUP, choose_groups, read_groups
 from bundled_recipe.people import NAMED_SETS, choose_held_out, listed_people, person_key, read_crops, shared_names
 from bundled_recipe.prepare import check_disjoint, divide, is_prepared, needed_of_lfw, prepare
 from bundled_recipe.records import read_csv
-from bundled_recipe.train import how_to_begin, run_command, train_command
-from bundled_recipe.workplace import CONFIG, PROJECT, Workplace
+from bundled_recipe.train import how_to_begin, robust_command, run_command, train_command
+from bundled_recipe.workplace import CONFIG, PROJECT, ROBUST_CONFIG, Workplace
 
 from siamese.errors import DataError
 from siamese.pairing.formats import read_pairs
@@ -302,16 +303,27 @@ def test_false_accepts_of_none_and_of_few_images() -> None:
     assert few == {"value": pytest.approx(1 / 3), "interval": None, "reason": "3 images, an interval needs 60"}
 
 
-@pytest.mark.skipif(not CONFIG.is_file(), reason="the recipe has no configuration yet")
-def test_the_training_command_is_one_that_the_program_understands(prepared: Workplace) -> None:
+@pytest.mark.parametrize(("command", "config"), [(train_command, CONFIG), (robust_command, ROBUST_CONFIG)])
+def test_the_training_commands_are_ones_that_the_program_understands(
+    prepared: Workplace, command: Callable[[Workplace, Sequence[str]], list[str]], config: Path
+) -> None:
     from siamese.config import make_train_config
     from siamese.config_file import read_config_file
 
-    command = train_command(prepared, ["--epochs", "1"])
-    assert command[1:4] == ["-m", "siamese_cli", "train"]
-    make_train_config(
-        {**read_config_file(CONFIG), "data": prepared.training_images, "teacher": prepared.teacher}, str(CONFIG)
-    )
+    given = command(prepared, ["--epochs", "1"])
+    assert given[1:4] == ["-m", "siamese_cli", "train"]
+    assert str(config) in given
+    values = {"data": prepared.training_images, "teacher": prepared.teacher}
+    make_train_config({**read_config_file(config), **values}, str(config))
+
+
+def test_the_second_stage_begins_with_the_model_of_the_first(prepared: Workplace) -> None:
+    first, second = train_command(prepared), robust_command(prepared)
+    assert first[first.index("-o") + 1] == str(prepared.clean_model)
+    assert second[second.index("--encoder") + 1] == str(prepared.clean_model)
+    assert second[second.index("-o") + 1] == str(prepared.model)
+    assert prepared.clean_model != prepared.model
+    assert prepared.clean_trained != prepared.trained
 
 
 @pytest.mark.real_data

@@ -1,4 +1,8 @@
-"""Step 2: the student learns from its teacher, by `siamese train`; an interrupted run goes on where it stopped."""
+"""Step 2: the student learns from its teacher, by `siamese train`; an interrupted run goes on where it stopped.
+
+In two stages, each a run of its own: on images as they are it learns several times sooner what its teacher knows, and
+then, from there, to say the same of damaged ones.
+"""
 
 import json
 import signal
@@ -11,8 +15,7 @@ from types import FrameType
 
 from bundled_recipe.prepare import is_prepared
 from bundled_recipe.records import Record, read_record, write_record
-from bundled_recipe.workplace import CONFIG, Workplace
-from siamese.config_file import read_config_file
+from bundled_recipe.workplace import CONFIG, ROBUST_CONFIG, Workplace
 from siamese.encoders.checksum import sha256_of
 from siamese.encoders.model_files import CARD, WEIGHTS
 from siamese.errors import DataError
@@ -28,7 +31,7 @@ def train(place: Workplace, options: Sequence[str] = ()) -> None:
 
     Args:
         place: prepared.
-        options: further ones of `siamese train`, which go before those of the recipe's configuration.
+        options: further ones of `siamese train`, for both stages, which go before those of the configurations.
 
     Raises:
         DataError: nothing is prepared, or the run failed; its own message went before.
@@ -39,34 +42,55 @@ def train(place: Workplace, options: Sequence[str] = ()) -> None:
         return
     if not is_prepared(place):
         raise DataError(f"{place.work}: nothing is prepared there, or it was changed since; run --step prepare first")
-    command = train_command(place, options)
+    if not _is_whole(place.clean_trained, place.clean_model):
+        _run(train_command(place, options), place.clean_trained, place.clean_model)
+    _run(robust_command(place, options), place.trained, place.model)
+
+
+def _run(command: Sequence[str], record: Path, model: Path) -> None:
     log.info("train: %s", " ".join(command[1:]))
     result = run_command(command)
     if result["stopped"]:
         raise KeyboardInterrupt
-    write_record(place.trained, {**result, "weights_sha256": sha256_of(place.model / WEIGHTS)})
+    write_record(record, {**result, "weights_sha256": sha256_of(model / WEIGHTS)})
 
 
 def is_trained(place: Workplace) -> bool:
     """Whether the model of a finished run is there as it was left."""
-    record, weights = read_record(place.trained), place.model / WEIGHTS
+    return _is_whole(place.trained, place.model)
+
+
+def _is_whole(file: Path, model: Path) -> bool:
+    record, weights = read_record(file), model / WEIGHTS
     return record is not None and weights.is_file() and sha256_of(weights) == record.get("weights_sha256")
 
 
 def train_command(place: Workplace, options: Sequence[str] = (), folder: Path | None = None) -> list[str]:
-    """The command that trains a student, or goes on with its run.
+    """The command of the first stage, or what goes on with its run.
 
     Args:
         place: prepared.
         options: further ones.
         folder: the model folder; None for that of the seed.
     """
-    model = place.model if folder is None else folder
-    loss = [] if "loss" in read_config_file(CONFIG) or "--loss" in options else ["--loss", "distill"]
+    return _command(place, CONFIG, place.clean_model if folder is None else folder, options)
+
+
+def robust_command(place: Workplace, options: Sequence[str] = ()) -> list[str]:
+    """The command of the second stage, which begins with the model of the first, or what goes on with its run.
+
+    Args:
+        place: prepared, with a finished first stage.
+        options: further ones.
+    """
+    return _command(place, ROBUST_CONFIG, place.model, ["--encoder", str(place.clean_model), *options])
+
+
+def _command(place: Workplace, config: Path, model: Path, options: Sequence[str]) -> list[str]:
     return [
         *(sys.executable, "-m", "siamese_cli", "train", str(place.training_images)),
-        *("--val-pairs", str(place.val_pairs), "--teacher", place.teacher, *loss),
-        *("--config", str(CONFIG), "--seed", str(place.seed), "-o", str(model), "--json"),
+        *("--val-pairs", str(place.val_pairs), "--teacher", place.teacher),
+        *("--config", str(config), "--seed", str(place.seed), "-o", str(model), "--json"),
         *how_to_begin(model),
         *options,
     ]

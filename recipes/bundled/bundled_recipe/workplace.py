@@ -6,7 +6,9 @@ from pathlib import Path
 from siamese.errors import DataError
 
 PROJECT = Path(__file__).parents[3]
+# First the student learns from images as they are, then to see through damage.
 CONFIG = PROJECT / "recipes" / "bundled.yaml"
+ROBUST_CONFIG = PROJECT / "recipes" / "bundled_robust.yaml"
 TEACHER_INPUT = PROJECT / "recipes" / "face-reidentification-retail-0095.input.json"
 BUNDLED = PROJECT / "siamese" / "bundled"
 
@@ -58,9 +60,19 @@ class Workplace:
         return self._of_seed("model")
 
     @property
+    def clean_model(self) -> Path:
+        """Model folder of this seed's first stage, which has seen no damage yet."""
+        return self._of_seed("model-clean")
+
+    @property
     def trained(self) -> Path:
         """Record of the finished training of this seed."""
         return self._of_seed("train", ".json")
+
+    @property
+    def clean_trained(self) -> Path:
+        """Record of this seed's finished first stage."""
+        return self._of_seed("train-clean", ".json")
 
     @property
     def figures(self) -> Path:
