@@ -20,7 +20,7 @@ def bundled_folder() -> Path:
     if not (_FOLDER / CARD).is_file():
         raise ModelError(
             f"{BUNDLED}: this installation of siamese came without its model ({_FOLDER} has no {CARD}); install a "
-            "complete package, or name another model folder or an encoder"
+            "complete package, or name another model (--model FOLDER, or an encoder)"
         )
     return _FOLDER
 

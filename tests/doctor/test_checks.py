@@ -92,7 +92,7 @@ def test_a_package_without_its_model_is_warned_of(nothing_bundled: Path) -> None
         "bundled model",
         "warn",
         f"not run: bundled: this installation of siamese came without its model ({nothing_bundled} has no "
-        "model.json); install a complete package, or name another model folder or an encoder",
+        "model.json); install a complete package, or name another model (--model FOLDER, or an encoder)",
     )
 
 

@@ -52,10 +52,11 @@ def test_compare_refuses_a_bad_image(
     refused(siamese("compare", *images, "--model", model), bad, words)
 
 
+@pytest.mark.usefixtures("nothing_bundled")
 def test_compare_without_a_model_or_a_threshold_says_what_to_give(
     siamese: Siamese, two_images: tuple[Path, Path]
 ) -> None:
-    refused(siamese("compare", *two_images), "--model", "siamese train -o")
+    refused(siamese("compare", *two_images), "came without its model", "--model FOLDER", "an encoder")
     refused(siamese("compare", *two_images, "--model", ENCODER), "--threshold", "siamese train")
 
 

@@ -113,7 +113,7 @@ def test_without_it_one_line_says_what_to_do(
     assert done.code == 2
     assert done.err.splitlines()[-1].startswith(NONE)
     assert done.err.splitlines()[-1].endswith(
-        "install a complete package, or name another model folder or an encoder"
+        "install a complete package, or name another model (--model FOLDER, or an encoder)"
     )
     assert len(done.err.splitlines()) == 1
 

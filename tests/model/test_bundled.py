@@ -154,7 +154,7 @@ def test_a_package_without_its_model_says_so_in_one_line(nothing_bundled: Path) 
         Verifier.load()
     assert str(caught.value) == (
         f"bundled: this installation of siamese came without its model ({nothing_bundled} has no model.json); "
-        "install a complete package, or name another model folder or an encoder"
+        "install a complete package, or name another model (--model FOLDER, or an encoder)"
     )
 
 
