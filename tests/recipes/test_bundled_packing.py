@@ -66,6 +66,10 @@ def place(
     network.encoder.input_spec = network.encoder.input_spec.model_copy(update={"alignment": "none"})
     encoder = describe_encoder(network)
     save_model(found.model, network, card.model_copy(update={"training": training, "encoder": encoder}))
+    first = training.model_copy(
+        update={"config": {"data": str(found.training_images), "epochs": 45}, "best_epoch": 44}
+    )
+    save_model(found.clean_model, network, card.model_copy(update={"training": first, "encoder": encoder}))
     write_record(found.trained, {"stopped": False, "weights_sha256": sha256_of(found.model / "model.safetensors")})
     return found
 
@@ -151,7 +155,8 @@ def test_the_card_for_people_says_what_was_measured(place: Small, measured: str,
     text = (tmp_path / "bundled" / "MODEL_CARD.md").read_text()
     record = json.loads(place.figures.read_text())
     assert figures_text(record) in text
-    assert "learnt the embeddings of `openvino:t.xml@t.json`, seed 0" in text
+    assert "learnt the embeddings of `openvino:t.xml@t.json`, seed 0, in two runs" in text
+    assert "best of\n45 epochs: epoch 44" in text
     assert "python recipes/bundled/run.py --data" in text
     for heading in ("Meant for", "Not meant for", "Data", "Teacher and recipe", "Figures", "Limits", "Licence"):
         assert f"\n## {heading}\n" in text

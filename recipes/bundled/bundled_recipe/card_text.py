@@ -3,7 +3,7 @@
 from bundled_recipe.figures_text import figures_text, markdown
 from bundled_recipe.records import Record
 from siamese.config import TrainConfig
-from siamese.model.card import ModelCard
+from siamese.model.card import ModelCard, TrainingCard
 
 COMMAND = "python recipes/bundled/run.py --data ../shared/data --weights ../shared/weights --work DIR"
 # What is of the machine or of the run's place, and says nothing about the model.
@@ -12,7 +12,7 @@ _LEFT_OUT = ("device", "workers", "cache", "cache_limit", "checkpoint_every", "t
 _TEXT = """# The bundled verifier
 
 A small face verifier that works without a download: two photographs in, *same person or not* and a probability out.
-It is `{encoder}` with the head `{head}` ({parameters:,} parameters, {megabytes:.2f} MB, kernels in 16 bits), and
+It is `{encoder}`{head} ({parameters:,} parameters, {megabytes:.2f} MB, kernels in 16 bits), and
 gives an embedding of {dim} numbers for a face aligned to {height}x{width} pixels. It was made with the toolkit's own
 commands; this card is written by the recipe from what it measured.
 
@@ -40,11 +40,16 @@ your own pairs (`siamese evaluate`) before anything depends on an answer, and ke
 
 ## Teacher and recipe
 
-The student learnt the embeddings of `{teacher}`, seed {seed}, best of {epochs} epochs: epoch {best}.
+The student learnt the embeddings of `{teacher}`, seed {seed}, in two runs: first of images as they are, best of
+{first_epochs} epochs: epoch {first_best}; then, from there, of damaged ones, best of {epochs} epochs: epoch {best}.
 
     {command}{seed_option}
 
-What the run's configuration sets:
+What the first run's configuration sets:
+
+{first_config}
+
+What the second one's sets:
 
 {config}
 
@@ -74,11 +79,14 @@ Weights: SHA-256 `{sha256}`
 """
 
 
-def card_text(card: ModelCard, figures: Record, packed: Record, prepared: Record, size: int) -> str:
+def card_text(
+    card: ModelCard, first: TrainingCard, figures: Record, packed: Record, prepared: Record, size: int
+) -> str:
     """The card of a packed model.
 
     Args:
         card: of the packed model.
+        first: of the run that the packed model's began from.
         figures: the whole record of the trained one.
         packed: View 1 of the packed one.
         prepared: record of the preparation.
@@ -90,7 +98,7 @@ def card_text(card: ModelCard, figures: Record, packed: Record, prepared: Record
     height, width = card.encoder.input_spec.size
     return _TEXT.format(
         encoder=card.encoder.name,
-        head=card.head,
+        head="" if card.head == "none" else f" with the head `{card.head}`",
         parameters=figures["parts"]["cost"]["parameters"],
         megabytes=size / 1e6,
         dim=card.embedding_dim,
@@ -110,7 +118,10 @@ def card_text(card: ModelCard, figures: Record, packed: Record, prepared: Record
         best="unknown" if training is None else training.best_epoch,
         command=COMMAND,
         seed_option=f" --seed {figures['seed']}" if figures["seed"] else "",
-        config="\n".join(markdown(["option", "value"], _settings(config))),
+        first_epochs=first.config.get("epochs", "some"),
+        first_best=first.best_epoch,
+        first_config=_table(first.config),
+        config=_table(config),
         packed_accuracy=packed["devtrain_threshold"]["accuracy"]["value"],
         packed_auc=packed["auc"]["value"],
         figures=figures_text(figures),
@@ -118,11 +129,12 @@ def card_text(card: ModelCard, figures: Record, packed: Record, prepared: Record
     )
 
 
-def _settings(config: dict[str, object]) -> list[list[str]]:
+def _table(config: dict[str, object]) -> str:
     """What differs from the defaults."""
     fields = TrainConfig.model_fields
-    return [
+    rows = [
         [f"`{name}`", f"`{value}`"]
         for name, value in config.items()
         if name not in _LEFT_OUT and not (name in fields and value == fields[name].default)
     ]
+    return "\n".join(markdown(["option", "value"], rows))

@@ -18,7 +18,7 @@ from siamese.encoders.checksum import sha256_of
 from siamese.encoders.model_files import WEIGHTS
 from siamese.errors import DataError, ModelError
 from siamese.inference.verifier import Verifier
-from siamese.model.card import ModelCard
+from siamese.model.card import ModelCard, TrainingCard, read_card
 from siamese.model.folder import describe_encoder, load_model, save_model
 from siamese.progress import log
 
@@ -55,7 +55,7 @@ def pack(place: Workplace, target: Path = BUNDLED) -> None:
     save_model(target, network, card, half=True)
     prepared = read_record(place.prepared)
     assert prepared is not None  # noqa: S101 - measuring has asked for it
-    text = card_text(card, figures, found, prepared, size)
+    text = card_text(card, _first_run(place), figures, found, prepared, size)
     write_text(target / MODEL_CARD, text)
     log.info("packed: %s, %s bytes of weights", target, f"{size:,}")
 
@@ -82,6 +82,13 @@ def check_rounding(trained: Record, packed: Record) -> None:
 def without_folders(config: dict[str, object]) -> dict[str, object]:
     """A run's configuration as the package shows it: names of files, and not where somebody keeps them."""
     return {name: _bare(value) if isinstance(value, str) else value for name, value in config.items()}
+
+
+def _first_run(place: Workplace) -> TrainingCard:
+    training = read_card(place.clean_model).training
+    if training is None:
+        raise ModelError(f"{place.clean_model}: its card does not say how it was trained; run --step train again")
+    return training.model_copy(update={"config": without_folders(training.config)})
 
 
 def _figures(place: Workplace) -> Record:
