@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 import siamese
 from siamese.atomic import write_text
 from siamese.encoders.encoder import Encoder
+from siamese.encoders.registry import UNTRAINED_OPENVINO
 from siamese.errors import DataError
 from siamese.images.cache import reserve
 from siamese.model.embeddings import default_batch
@@ -51,7 +52,7 @@ def features_key(encoder: Encoder, pixels: NDArray[np.uint8], rows: Ints, what: 
         what: all else that decides the features, as JSON.
     """
     digest = blake2b(digest_size=16)
-    libraries = ("torch", "albumentations", "timm", *(("openvino",) if "openvino/" in encoder.name else ()))
+    libraries = ("torch", "albumentations", "timm", *(("openvino",) if UNTRAINED_OPENVINO in encoder.name else ()))
     packages = {name: version(name) for name in libraries}
     spec = encoder.input_spec.model_dump(mode="json")
     known = {"encoder": encoder.name, "spec": spec, "code": _code(), **packages, **what}
