@@ -73,7 +73,8 @@ def _as_text(result: "DemoResult") -> str:
         "",
         f"written: {written}",
         f"report, to be opened from disk: {result.report}",
-        f"{result.seconds:.0f} s on {training.device}, from {result.encoder}, {_rate(training.images_per_second)}",
+        f"{result.seconds:.0f} s on {training.device}, from {result.encoder}, "
+        f"training at {training.images_per_second:.0f} images/s",
         f"try: siamese compare {result.comparisons[0][0]} {result.comparisons[1][1]} --model {training.model_folder}",
     ]
     return "\n".join(lines)
@@ -85,10 +86,6 @@ def _figure(name: str, measured: "Measurement") -> str:
     if name == "TAR at FAR 0.01":
         return percent(measured.tar_at_far["0.01"])
     return percent(measured.accuracy if name == "accuracy" else measured.eer)
-
-
-def _rate(images_per_second: float) -> str:
-    return f"training at {images_per_second:.0f} images/s"
 
 
 def _short(path: Path) -> str:
