@@ -22,7 +22,7 @@ from siamese.model.folder import describe_encoder, load_model
 from siamese.model.network import SiameseNetwork
 from siamese.pairing.pair_identities import pair_identities
 from siamese.progress import log
-from siamese.training.pairs import VAL_FILE
+from siamese.training.kept_pairs import VAL_FILE
 from siamese.training.run_folder import RUN
 
 # What it is called beside the model.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from siamese.pairing.formats import read_pairs
-from siamese.training.pairs import ROOT_FILE, VAL_FILE
+from siamese.training.kept_pairs import ROOT_FILE, VAL_FILE
 from siamese.training.run_folder import RUN
 
 

@@ -6,7 +6,8 @@ from siamese.errors import OptionError
 from siamese.losses.registry import ObjectiveSpec
 from siamese.model.network import SiameseNetwork
 from siamese.progress import log
-from siamese.training.pairs import BatchKind, TupleKind
+from siamese.training.pairs import BatchKind
+from siamese.training.tuple_files import TupleKind
 
 _KINDS: tuple[TupleKind, ...] = ("quadruplets", "triplets", "pairs")
 

@@ -15,7 +15,8 @@ from siamese.images.loader import ImageLoader
 from siamese.images.manifest import UNKNOWN
 from siamese.images.pixel_store import open_pixel_store
 from siamese.progress import log
-from siamese.training.pairs import BatchKind, RunPairs
+from siamese.training.kept_pairs import RunPairs
+from siamese.training.pairs import BatchKind
 from siamese.training.plans import IdentityPlan, ImagePlan, Plan, TuplePlan
 from siamese.training.tuples import Tuples, index_tuples
 from siamese.training.validation import HeldOut

@@ -1,37 +1,33 @@
-"""What a run trains and validates on: given in files, or made from the catalog, and kept in the run folder."""
+"""What a run trains and validates on: given in files, or made from the catalog."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from siamese.atomic import atomic_path, write_text
 from siamese.config import TrainConfig
 from siamese.errors import DataError, OptionError, PairFileError
-from siamese.images.alignment import failed_alignments
 from siamese.images.catalog import Catalog, read_catalog, root_of
 from siamese.images.manifest import UNKNOWN
 from siamese.images.unlabelled import read_images
 from siamese.pairing.audit import cheap_findings
-from siamese.pairing.formats import is_pair_file, kind_of, read_any, read_pairs, write_any
+from siamese.pairing.formats import is_pair_file
 from siamese.pairing.quadruplets import sample_quadruplets
 from siamese.pairing.sampling import draw_pairs, sample_pairs, sample_triplets
 from siamese.pairing.splits import parse_ratio, split_identities
 from siamese.pairing.supply import PairSupply, seeded
-from siamese.pairing.table import check_files_exist, image_columns, pair_counts, unique_images
+from siamese.pairing.table import image_columns, pair_counts, unique_images
 from siamese.progress import log
 from siamese.training.held_out import hold_out_images
 from siamese.training.identities import identities_of
+from siamese.training.kept_pairs import RunPairs, keep_pairs
 from siamese.training.teacher_pairs import Judge, hold_out_for_teacher
+from siamese.training.tuple_files import TupleKind, read_labelled_pairs, read_tuples, tuple_kind
 
-TRAIN_FILE, VAL_FILE, ROOT_FILE = "train.csv", "val.csv", "root.txt"
-TEACHER_VAL_FILE = "val_by_teacher.csv"
-IMAGES_FILE, HELD_OUT_FILE = "images.csv", "held_out.csv"
 _VAL_IMPOSTORS = 10  # to one genuine pair, among validation pairs that are made
 
-TupleKind = Literal["pairs", "triplets", "quadruplets"]
 BatchKind = TupleKind | Literal["identities", "images"]
 # Every triplet holds two pairs, and every quadruplet two triplets.
 _SERVED: dict[str, tuple[str, ...]] = {
@@ -39,34 +35,6 @@ _SERVED: dict[str, tuple[str, ...]] = {
     "triplets": ("pairs", "triplets"),
     "quadruplets": ("pairs", "triplets", "quadruplets"),
 }
-
-
-@dataclass(frozen=True)
-class RunPairs:
-    """What a run trains and validates on.
-
-    Attributes:
-        root: the folder that paths are relative to.
-        train: table of pairs, triplets or quadruplets; None where batches are made of identities.
-        images: `path` and `identity` of each training image, the latter empty where it is not known; None where
-            batches are made of tuples.
-        val: pair table; its identities are not trained on when this module made it, unless `held_out` is there.
-        held_out: `path` and `identity` of held-out images of the identities that are trained on; None without.
-        by_teacher: whether `val` says what a teacher finds most alike, and not whom images show.
-    """
-
-    root: Path
-    train: pd.DataFrame | None
-    images: pd.DataFrame | None
-    val: pd.DataFrame
-    held_out: pd.DataFrame | None = None
-    by_teacher: bool = False
-
-    def image_paths(self) -> list[str]:
-        """Every image of the run once."""
-        lists = [] if self.train is None else [unique_images(self.train)]
-        lists += [list(frame["path"]) for frame in (self.images, self.held_out) if frame is not None]
-        return list(dict.fromkeys(path for paths in (*lists, unique_images(self.val)) for path in paths))
 
 
 def prepare_pairs(
@@ -93,11 +61,11 @@ def prepare_pairs(
     config = _with_pairs_of_data(config)
     _check_options(config, kind)
     root = root_of(config.data)
-    given = None if config.pairs is None else _read(config.pairs, root, config.same_label)
-    val = None if config.val_pairs is None else _read_pairs(config.val_pairs, root, config.same_label)
-    if given is not None and kind != "identities" and kind not in _SERVED[_kind(given)]:
+    given = None if config.pairs is None else read_tuples(config.pairs, root, config.same_label)
+    val = None if config.val_pairs is None else read_labelled_pairs(config.val_pairs, root, config.same_label)
+    if given is not None and kind != "identities" and kind not in _SERVED[tuple_kind(given)]:
         raise PairFileError(
-            f"{config.pairs}: holds {_kind(given)}, and --loss {config.objective} learns from {kind}; "
+            f"{config.pairs}: holds {tuple_kind(given)}, and --loss {config.objective} learns from {kind}; "
             f"make them with `siamese make-pairs --kind {kind}`"
         )
     train, held_out, by_teacher = given, None, False
@@ -120,46 +88,9 @@ def prepare_pairs(
     pairs = RunPairs(root, None if tuples is None else train, images, val, held_out, by_teacher)
     if pairs.train is not None:
         _warn_of_problems(pairs.train, val)
-    _keep(pairs, folder)
+    keep_pairs(pairs, folder)
     log.info("training on %s, validating on %s", _what(pairs), _describe(val))
     return pairs
-
-
-def _keep(pairs: RunPairs, folder: Path) -> None:
-    for name in (TRAIN_FILE, VAL_FILE, TEACHER_VAL_FILE, IMAGES_FILE, HELD_OUT_FILE):
-        (folder / name).unlink(missing_ok=True)  # of an earlier run in this folder
-    if pairs.train is not None:
-        write_any(pairs.train, folder / TRAIN_FILE, _kind(pairs.train))
-    for name, frame in ((IMAGES_FILE, pairs.images), (HELD_OUT_FILE, pairs.held_out)):
-        if frame is not None:
-            with atomic_path(folder / name) as temporary:
-                frame.to_csv(temporary, index=False, lineterminator="\n")
-    write_any(pairs.val, folder / (TEACHER_VAL_FILE if pairs.by_teacher else VAL_FILE), "pairs")
-    write_text(folder / ROOT_FILE, f"{pairs.root}\n")
-
-
-def kept_pairs(folder: Path) -> RunPairs:
-    """What an earlier run kept, for its resumption.
-
-    Raises:
-        PairFileError: it is gone.
-    """
-    by_teacher = (folder / TEACHER_VAL_FILE).is_file()
-    val = TEACHER_VAL_FILE if by_teacher else VAL_FILE
-    for name in (val, ROOT_FILE):
-        if not (folder / name).is_file():
-            raise PairFileError(f"{folder / name}: no such file; start the run again without --resume")
-    root = Path((folder / ROOT_FILE).read_text(encoding="utf-8").removesuffix("\n"))
-    train = _read(folder / TRAIN_FILE, root) if (folder / TRAIN_FILE).is_file() else None
-    images, held_out = (_kept_images(folder / name) for name in (IMAGES_FILE, HELD_OUT_FILE))
-    if train is None and images is None:
-        raise PairFileError(f"{folder / TRAIN_FILE}: no such file; start the run again without --resume")
-    return RunPairs(root, train, images, _read_pairs(folder / val, root), held_out, by_teacher)
-
-
-def _kept_images(file: Path) -> pd.DataFrame | None:
-    # Names such as `NA` are names, and numbers too.
-    return pd.read_csv(file, dtype=str, keep_default_na=False) if file.is_file() else None
 
 
 def _with_pairs_of_data(config: TrainConfig) -> TrainConfig:
@@ -188,36 +119,6 @@ def _check_options(config: TrainConfig, kind: BatchKind) -> None:
         raise OptionError("--val-share: says how many to carve out, and --val-pairs gives the pairs; leave one out")
     if config.pairs is not None and config.identities is not None:
         raise OptionError("--identities: chooses whom pairs are made of, and --pairs and --val-pairs give them all")
-
-
-def _read(path: Path, root: Path, same_label: str | None = None) -> pd.DataFrame:
-    # The label column may be that of the validation pairs alone.
-    _, frame = read_any(path, same_label=same_label if kind_of(path) == "pairs" else None)
-    return _usable(frame, root, path)
-
-
-def _read_pairs(path: Path, root: Path, same_label: str | None = None) -> pd.DataFrame:
-    return _usable(read_pairs(path, same_label=same_label), root, path)
-
-
-def _usable(frame: pd.DataFrame, root: Path, path: Path) -> pd.DataFrame:
-    if "same" in frame.columns and frame["same"].isna().any():
-        raise PairFileError(f"{path}: {int(frame['same'].isna().sum())} pairs have no label in column 'same'")
-    return _present(frame, root, path)
-
-
-def _present(frame: pd.DataFrame, root: Path, path: Path) -> pd.DataFrame:
-    """Leave out rows whose image `siamese align` found no face in; any other missing file is an error."""
-    failed = failed_alignments(root)
-    columns = image_columns(frame)
-    lost = np.logical_or.reduce([frame[column].isin(failed) for column in columns])
-    if lost.any():
-        log.warning("%s: %d rows name an image without a crop and are left out", path, int(lost.sum()))
-        frame = frame[~lost]
-        if frame.empty:
-            raise PairFileError(f"{path}: no row is left; pair images that `siamese align` found a face in")
-    check_files_exist(frame, root, str(path))
-    return frame
 
 
 def _catalog(config: TrainConfig, given: pd.DataFrame | None, root: Path, *, unlabelled: bool) -> Catalog:
@@ -334,13 +235,9 @@ def _warn_of_problems(train: pd.DataFrame, val: pd.DataFrame) -> None:
         log.warning("  %s", line)
 
 
-def _kind(frame: pd.DataFrame) -> TupleKind:
-    return {2: "pairs", 3: "triplets", 4: "quadruplets"}[len(image_columns(frame))]  # type: ignore[return-value]
-
-
 def _what(pairs: RunPairs) -> str:
     if pairs.train is not None:
-        return f"{len(pairs.train)} {_kind(pairs.train)}"
+        return f"{len(pairs.train)} {tuple_kind(pairs.train)}"
     assert pairs.images is not None  # noqa: S101 - one of the two is there
     identities = pairs.images["identity"]
     unknown = int((identities == UNKNOWN).sum())

@@ -23,9 +23,10 @@ from siamese.training.checkpoint import LAST
 from siamese.training.data import RunData, read_run_data
 from siamese.training.identity_head import class_means, give_identity_head, means_head
 from siamese.training.inputs import Inputs, prepare_inputs
+from siamese.training.kept_pairs import RunPairs, kept_pairs
 from siamese.training.lessons import Lessons
 from siamese.training.module import SiameseModule, classifier_of
-from siamese.training.pairs import RunPairs, kept_pairs, prepare_pairs
+from siamese.training.pairs import prepare_pairs
 from siamese.training.processes import first_goes_ahead, is_first, share
 from siamese.training.provenance import describe_data, resume_provenance, write_provenance
 from siamese.training.run_folder import CONFIG, RUN

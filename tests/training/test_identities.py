@@ -12,7 +12,8 @@ from siamese.errors import DataError
 from siamese.pairing.formats import read_pairs
 from siamese.pairing.table import unique_images
 from siamese.training.identities import identities_of
-from siamese.training.pairs import kept_pairs, prepare_pairs
+from siamese.training.kept_pairs import kept_pairs
+from siamese.training.pairs import prepare_pairs
 
 
 def images(folder: Path, *names: str) -> Path:

@@ -15,17 +15,16 @@ from siamese.pairing.formats import read_any, read_pairs, read_triplets, write_a
 from siamese.pairing.quadruplets import sample_quadruplets
 from siamese.pairing.sampling import sample_pairs, sample_triplets
 from siamese.pairing.table import unique_images
-from siamese.training.pairs import (
+from siamese.training.kept_pairs import (
     HELD_OUT_FILE,
     IMAGES_FILE,
     ROOT_FILE,
     TRAIN_FILE,
     VAL_FILE,
-    BatchKind,
     RunPairs,
     kept_pairs,
-    prepare_pairs,
 )
+from siamese.training.pairs import BatchKind, prepare_pairs
 
 IDENTITIES, EACH = 10, 4
 
